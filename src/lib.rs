@@ -1,2 +1,4 @@
 pub mod clock;
+pub mod config;
+pub mod failure;
 pub mod simulator;

@@ -1,0 +1,320 @@
+//! Keys of the flows: `connections[].<flow>` (field tables in the flow specifications).
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::value::Span;
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Locale {
+    /// Language tags in order of preference; empty = the project's languages.
+    pub chain: Vec<String>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Money {
+    /// Decimals kept when a unit amount has to be divided.
+    pub unit_scale: u32,
+}
+
+/// C 4.6, as far as an order needs a customer.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Customer {
+    /// Tokens `{id} {email} {customer_number} {key}`.
+    pub username_pattern: String,
+    /// Take over a Fluent customer with the same email and without a foreign `commercetoolsId`.
+    pub adopt_by_email: bool,
+    pub guest: Guest,
+    pub timezone: String,
+    /// Country → time zone.
+    pub timezone_by_country: BTreeMap<String, String>,
+    pub country_default: Option<String>,
+    pub promotion_opt_in: PromotionOptIn,
+    pub addresses: CustomerAddresses,
+    pub attributes: Vec<AttributeRule>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Guest {
+    /// One Fluent customer per email address.
+    ByEmail,
+    /// One Fluent customer per order.
+    ByOrder,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PromotionOptIn {
+    pub custom_field: Option<String>,
+    pub default: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CustomerAddresses {
+    None,
+    /// Default shipping and billing address as JSON attributes.
+    Default,
+}
+
+/// One value taken from the source into a Fluent attribute.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AttributeRule {
+    /// Path in the source, `custom.fields.giftMessage`.
+    pub from: String,
+    /// Attribute name.
+    pub to: String,
+    /// Fluent attribute type: STRING, INTEGER, BOOLEAN, JSON …
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+/// C 5.8.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    pub enabled: bool,
+    /// RFC 3339; older orders are left alone. `null` = the moment this connection first started, stored.
+    pub since: Option<String>,
+    /// Order states that are taken.
+    pub states: Vec<String>,
+    pub hold_until_payment_state: Vec<String>,
+    /// Tokens `{type} {order_number} {id} {store}`.
+    pub ref_pattern: String,
+    /// Patterns an order of another connector may have.
+    pub adopt_ref_patterns: Vec<String>,
+    pub types: OrderTypes,
+    /// Delivery of HD orders.
+    pub hd: Delivery,
+    /// Shipping method key or name → what differs.
+    pub shipping_methods: BTreeMap<String, ShippingMethod>,
+    pub price_basis: PriceBasis,
+    pub total_discount: TotalDiscount,
+    pub total_check: TotalCheck,
+    /// Tax rate name → GST, VAT or EXCLTAX.
+    pub tax_types: BTreeMap<String, String>,
+    /// Custom line item slug → product ref.
+    pub custom_line_item_product_refs: BTreeMap<String, String>,
+    pub missing_product: MissingProduct,
+    /// A waiting order is parked after this long.
+    pub wait_limit: Span,
+    /// commercetools payment method → Fluent payment method.
+    pub payment_methods: BTreeMap<String, String>,
+    pub payment_method_default: String,
+    /// Transaction states that are sent.
+    pub transaction_states: Vec<String>,
+    pub attributes: Vec<AttributeRule>,
+    pub item_attributes: Vec<AttributeRule>,
+    pub street_number: StreetNumber,
+    pub country: CountryForm,
+    pub delivery_instruction_field: Option<String>,
+    pub send_delivery_window: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "UPPERCASE")]
+pub struct OrderTypes {
+    pub hd: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Delivery {
+    pub fulfilment_type: String,
+    pub delivery_type: String,
+}
+
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ShippingMethod {
+    pub fulfilment_type: Option<String>,
+    pub delivery_type: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PriceBasis {
+    Net,
+    Gross,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TotalDiscount {
+    /// Spread over items and shipping.
+    Distribute,
+    /// Rows stay, the discount is an attribute of the order.
+    Attribute,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TotalCheck {
+    Reject,
+    Warn,
+    Off,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MissingProduct {
+    /// Create it from the line item.
+    Create,
+    /// Wait until the product exists.
+    Wait,
+    Reject,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StreetNumber {
+    Auto,
+    Before,
+    After,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CountryForm {
+    Code,
+    Name,
+}
+
+/// F 2.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderUpdate {
+    /// A Fluent order that commercetools does not know.
+    pub unknown_order: UnknownOrder,
+    pub unknown_order_wait: Span,
+    pub conflict_rounds: u32,
+    pub max_actions: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum UnknownOrder {
+    Ignore,
+    Reject,
+}
+
+/// F 1.9 and 2.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomTypes {
+    /// Most characters of a String field.
+    pub max_length: usize,
+    pub order: CustomType,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CustomType {
+    pub key: String,
+    pub on_foreign: OnForeign,
+    /// Our value → field name; `null` turns it off.
+    pub fields: BTreeMap<String, Option<String>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnForeign {
+    Skip,
+    Replace,
+}
+
+/// F 5.7.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderStatus {
+    pub enabled: bool,
+    pub unmapped: Unmapped,
+    pub order: Axis,
+    pub shipment: Axis,
+    pub payment: Axis,
+    pub workflow_state: WorkflowState,
+    /// Steps back that are allowed.
+    pub allow_back: Vec<AllowBack>,
+    /// The poll twin of the order webhook.
+    pub poll: Poll,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Unmapped {
+    Note,
+    Ignore,
+    Reject,
+}
+
+/// One state of the commercetools order, filled from the Fluent order status.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Axis {
+    pub enabled: bool,
+    /// Fluent status → state, laid over the table of F 5.2; `null` or `IGNORE` = mapped to nothing.
+    pub mapping: BTreeMap<String, Option<String>>,
+    /// Order type → the same, for that type only.
+    pub by_type: BTreeMap<String, BTreeMap<String, Option<String>>>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkflowState {
+    pub enabled: bool,
+    /// Fluent status → State key; laid over the table of F 5.3.
+    pub mapping: BTreeMap<String, Option<String>>,
+    /// State keys from first to last; a step back in it is not written.
+    pub order: Vec<String>,
+    pub force: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AllowBack {
+    pub axis: AxisName,
+    pub from: String,
+    pub to: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AxisName {
+    Order,
+    Shipment,
+    Payment,
+}
+
+/// F 1.5.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Poll {
+    pub enabled: bool,
+    pub every: Span,
+    /// The window ends this long before Fluent's clock.
+    pub settle: Span,
+    /// The next window starts this long before the last one's end.
+    pub overlap: Span,
+    /// RFC 3339; where the first window starts. `null` = now.
+    pub start_at: Option<String>,
+}
+
+/// F 10.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderLink {
+    pub enabled: bool,
+    /// Channel with role OrderExport.
+    pub channel: String,
+    /// Also write flOrderId and flOrderRef.
+    pub custom_fields: bool,
+    /// Fluent order attribute that holds the commercetools order id.
+    pub identity_attribute: String,
+}

@@ -1,0 +1,334 @@
+//! The configuration's shape: one struct per section, one field per key.
+//!
+//! There are no defaults in here: `config/default.yml` is embedded, holds every key with its
+//! default and the reason, and is the reference (`surfaces.md` 1.1, 1.3).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+pub use super::flows::*;
+use super::value::{Rate, Secret, Share, Size, Span};
+
+/// Everything the daemon is told.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Listening, limits and shutdown.
+    pub server: Server,
+    /// Where messages, mappings, cursors and tokens are kept.
+    pub database: Database,
+    /// One entry per commercetools project and Fluent retailer that belong together.
+    pub connections: Vec<Connection>,
+    /// How commercetools notifications reach us.
+    pub intake: Intake,
+    /// Switches of single routes, by route name.
+    #[serde(default)]
+    pub routes: BTreeMap<String, Route>,
+    /// Workers, lanes, leases and retries.
+    pub queue: Queue,
+    /// One limiter per remote credential, shared by all lanes.
+    pub budgets: Budgets,
+    /// What may be relaxed on purpose.
+    pub security: Security,
+    /// Log lines.
+    pub log: Log,
+    /// For rehearsals only.
+    pub simulation: Simulation,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Address and port of the HTTP surface.
+    pub listen: String,
+    /// Socket of the command line; its file mode is the access control.
+    pub admin_socket: PathBuf,
+    /// The URL under which Fluent and others reach us.
+    pub public_url: Option<String>,
+    /// Bounds of one request and of all of them.
+    pub limits: Limits,
+    /// How long a stop may take.
+    pub shutdown: Shutdown,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Largest body of an ordinary request; Fluent webhooks are bounded by 256 KiB.
+    pub body: Size,
+    /// A whole request, slow bodies included.
+    pub request_timeout: Span,
+    /// Failed authentications per source address, then 429.
+    pub per_ip_unauthenticated: Rate,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// Running handlers may finish for this long.
+    pub drain: Span,
+    /// Then the process ends, whatever still runs.
+    pub deadline: Span,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Database {
+    /// `sqlite:///path/file.db` or `postgres://user@host/database`.
+    pub url: String,
+    /// Appended to a Postgres URL without one.
+    pub password: Option<Secret>,
+    /// Postgres connections. SQLite has one writer and four readers.
+    pub pool: u32,
+    /// Run migrations at start, or only by `database migrate`.
+    pub migrate: Migrate,
+    /// How much one commit may gather.
+    pub group_commit: GroupCommit,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Migrate {
+    Auto,
+    Manual,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupCommit {
+    /// Most rows of one commit; there is no added delay.
+    pub rows: usize,
+}
+
+/// One commercetools project tied to one Fluent account and retailer.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Connection {
+    /// `[a-z0-9-]{1,32}`; part of URLs, metrics and tokens.
+    pub name: String,
+    /// Off: nothing is taken in, sent or polled for this connection.
+    pub enabled: bool,
+    /// The commercetools project.
+    pub commercetools: CommercetoolsRemote,
+    /// The Fluent account and retailer.
+    pub fluent: FluentRemote,
+    /// Store keys whose orders belong here; empty = all (C 1.1).
+    pub stores: Vec<String>,
+    /// Text fallback (C 1.6).
+    pub locale: Locale,
+    /// Money that has to be divided (C 1.5).
+    pub money: Money,
+    /// Prefix of the Fluent attributes we own (C 1.1).
+    pub attribute_prefix: String,
+    /// Which webhook names feed which route (F 1.3).
+    pub webhooks: Webhooks,
+    /// Customers (C 4).
+    pub customer: Customer,
+    /// Orders (C 5, 6).
+    pub order: Order,
+    /// Updates of commercetools orders (F 1.6, 1.7).
+    pub order_update: OrderUpdate,
+    /// Custom types we write (F 1.9).
+    pub custom_types: CustomTypes,
+    /// Order status (F 5).
+    pub order_status: OrderStatus,
+    /// Link from a commercetools order to its Fluent order (F 10).
+    pub order_link: OrderLink,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommercetoolsRemote {
+    pub project_key: String,
+    /// `europe-west1.gcp`; fills the two URLs.
+    pub region: Option<String>,
+    pub api_url: Option<String>,
+    pub auth_url: Option<String>,
+    pub client_id: String,
+    pub client_secret: Secret,
+    /// Scopes asked for; empty = all of the client.
+    pub scopes: Vec<String>,
+    pub timeout: Span,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FluentRemote {
+    pub account: String,
+    /// Fills `base_url`.
+    pub environment: Environment,
+    pub base_url: Option<String>,
+    pub retailer_id: u64,
+    pub username: String,
+    pub password: Secret,
+    /// Usually the account.
+    pub client_id: String,
+    pub client_secret: Secret,
+    /// Catalogue of products, categories and order items.
+    pub product_catalogue: ProductCatalogue,
+    pub timeout: Span,
+    /// Verification of webhooks.
+    pub webhook: Webhook,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Environment {
+    Sandbox,
+    Production,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProductCatalogue {
+    /// `PC:MASTER:67`
+    #[serde(rename = "ref")]
+    pub reference: String,
+    #[serde(rename = "type")]
+    pub kind: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// x509 SPKI, base64 or PEM; several are valid at once.
+    pub public_keys: Vec<String>,
+    pub signature: Signature,
+    /// When set, only `…/webhook/{connection}/{path_token}` is accepted.
+    pub path_token: Option<Secret>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Signature {
+    Sha512,
+    Sha512OrMd5,
+    Off,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Webhooks {
+    /// Route by `entityType` when the name is unknown.
+    pub match_entity_type: bool,
+    /// Route → names; replaces that route's default names.
+    pub names: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Intake {
+    /// Senders that call us.
+    pub push: Push,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Push {
+    /// `POST /intake/commercetools/plain/{connection}` with an API token.
+    pub plain: Plain,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Plain {
+    pub enabled: bool,
+}
+
+/// A switch of one route.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    /// Off: messages are stored as skipped (`ignored`).
+    pub enabled: Option<bool>,
+    /// Lane of its messages.
+    pub lane: Option<String>,
+    /// After this long in retry a message is parked.
+    pub give_up: Option<Span>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Queue {
+    /// Handler tasks.
+    pub workers: usize,
+    pub lanes: BTreeMap<String, Lane>,
+    /// A daemon that has not renewed its lease for this long is taken for dead.
+    pub lease: Span,
+    pub retry: Retry,
+    /// Above this many unfinished messages intake answers 503.
+    pub max_pending: u64,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lane {
+    /// Workers nobody else may use.
+    pub reserved: usize,
+    /// Share of the rest.
+    pub weight: u32,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Waiting times after the first, second … attempt; the last one repeats.
+    pub delays: Vec<Span>,
+    /// Each is spread by this share, up or down.
+    pub jitter: Share,
+    /// Then the message is parked.
+    pub give_up: Span,
+    /// How often a waiting message looks again.
+    pub recheck: Span,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budgets {
+    pub commercetools: Budget,
+    pub fluent: Budget,
+    /// Lane → guaranteed share of the requests; an unused share is lent.
+    pub reserve: BTreeMap<String, Share>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    pub requests_per_second: f64,
+    /// Requests under way at once.
+    pub in_flight: usize,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Security {
+    /// Allows secrets written into the file.
+    pub allow_literal_secrets: bool,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    pub format: LogFormat,
+    /// `info`, or directives such as `info,fluent_connector::queue=debug`.
+    pub level: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum LogFormat {
+    /// Pretty on a terminal, JSON otherwise.
+    Auto,
+    Pretty,
+    Json,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Simulation {
+    /// Shortens our own waits; refused unless every remote is on loopback.
+    pub speed: f64,
+}

@@ -1,0 +1,195 @@
+//! The value types of configuration keys: durations, sizes, shares, rates and secrets.
+//!
+//! Bare numbers are refused where a unit belongs: `60` says nothing, `60s` does
+//! (`surfaces.md` 1.1).
+
+use std::borrow::Cow;
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A duration written as text with a unit: `250ms`, `15s`, `5m`, `2h`, `30d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Span(pub Duration);
+
+/// A number of bytes written with a unit: `512B`, `64KiB`, `1MiB`, `2GiB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+/// A share written in percent: `40%`.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Share(pub f64);
+
+/// A rate written per second or minute: `20/s`, `30/min`. Held as events per second.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct Rate(pub f64);
+
+impl Span {
+    /// Whole milliseconds.
+    pub fn millis(self) -> i64 {
+        self.0.as_millis() as i64
+    }
+}
+
+impl FromStr for Span {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a duration; write it with a unit: 250ms, 15s, 5m, 2h or 30d");
+        let (number, unit) = split(text).ok_or_else(wrong)?;
+        let millis = match unit {
+            "ms" => number,
+            "s" => number * 1_000.0,
+            "m" => number * 60_000.0,
+            "h" => number * 3_600_000.0,
+            "d" => number * 86_400_000.0,
+            _ => return Err(wrong()),
+        };
+        Ok(Self(Duration::from_millis(millis as u64)))
+    }
+}
+
+impl FromStr for Size {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("{text:?} is not a size; write it with a unit: 512B, 64KiB, 1MiB or 2GiB");
+        let (number, unit) = split(text).ok_or_else(wrong)?;
+        let factor = match unit {
+            "B" => 1.0,
+            "KiB" => 1024.0,
+            "MiB" => 1024.0 * 1024.0,
+            "GiB" => 1024.0 * 1024.0 * 1024.0,
+            _ => return Err(wrong()),
+        };
+        Ok(Self((number * factor) as u64))
+    }
+}
+
+impl FromStr for Share {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match split(text) {
+            Some((number, "%")) if (0.0..=100.0).contains(&number) => Ok(Self(number / 100.0)),
+            _ => Err(format!("{text:?} is not a share; write it in percent: 40%")),
+        }
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match split(text) {
+            Some((number, "/s")) => Ok(Self(number)),
+            Some((number, "/min")) => Ok(Self(number / 60.0)),
+            _ => Err(format!("{text:?} is not a rate; write it per second or minute: 20/s, 30/min")),
+        }
+    }
+}
+
+/// `"1.5h"` → `(1.5, "h")`.
+fn split(text: &str) -> Option<(f64, &str)> {
+    let at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    Some((text[..at].parse().ok()?, &text[at..]))
+}
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let millis = self.0.as_millis();
+        match millis {
+            0 => write!(f, "0s"),
+            n if n % 86_400_000 == 0 => write!(f, "{}d", n / 86_400_000),
+            n if n % 3_600_000 == 0 => write!(f, "{}h", n / 3_600_000),
+            n if n % 60_000 == 0 => write!(f, "{}m", n / 60_000),
+            n if n % 1_000 == 0 => write!(f, "{}s", n / 1_000),
+            n => write!(f, "{n}ms"),
+        }
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            n if n > 0 && n % (1 << 30) == 0 => write!(f, "{}GiB", n >> 30),
+            n if n > 0 && n % (1 << 20) == 0 => write!(f, "{}MiB", n >> 20),
+            n if n > 0 && n % (1 << 10) == 0 => write!(f, "{}KiB", n >> 10),
+            n => write!(f, "{n}B"),
+        }
+    }
+}
+
+impl fmt::Display for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}%", self.0 * 100.0)
+    }
+}
+
+impl fmt::Display for Rate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/s", self.0)
+    }
+}
+
+/// Text forms share everything but their grammar.
+macro_rules! text_value {
+    ($($type:ident, $pattern:literal, $say:literal;)*) => {$(
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+            }
+        }
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+        impl JsonSchema for $type {
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!({"type": "string", "pattern": $pattern, "description": $say})
+            }
+        }
+    )*};
+}
+
+text_value! {
+    Span, "^[0-9.]+(ms|s|m|h|d)$", "Duration with a unit: 250ms, 15s, 5m, 2h, 30d";
+    Size, "^[0-9.]+(B|KiB|MiB|GiB)$", "Size with a unit: 512B, 64KiB, 1MiB, 2GiB";
+    Share, "^[0-9.]+%$", "Share in percent: 40%";
+    Rate, "^[0-9.]+/(s|min)$", "Rate per second or minute: 20/s, 30/min";
+}
+
+/// Where a secret comes from (`surfaces.md` 1.2). It is read when it is needed, never kept in the
+/// configuration, and has neither `Display` nor a `Debug` that shows it.
+#[derive(Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Secret {
+    /// A credential handed over by systemd: `$CREDENTIALS_DIRECTORY/<name>`.
+    Credential { credential: String },
+    /// A file that neither group nor others may read.
+    File { file: PathBuf },
+    /// An environment variable.
+    Env { env: String },
+    /// A command without a shell, with a cleared environment except PATH and HOME; its output is kept for `keep`.
+    Command { command: Vec<String>, timeout: Option<Span>, keep: Option<Span> },
+    /// The value itself; only with `security.allow_literal_secrets`.
+    Literal(String),
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Credential { credential } => write!(f, "(secret: credential {credential})"),
+            Self::File { file } => write!(f, "(secret: file {})", file.display()),
+            Self::Env { env } => write!(f, "(secret: env {env})"),
+            Self::Command { command, .. } => {
+                write!(f, "(secret: command {})", command.first().map_or("", String::as_str))
+            }
+            Self::Literal(_) => write!(f, "(secret)"),
+        }
+    }
+}
