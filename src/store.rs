@@ -1,0 +1,218 @@
+//! The durable store: SQLite or Postgres behind one set of statements.
+//!
+//! Every SQL statement of the project is written once, in a file of this module named after its
+//! table, with `$1` placeholders, and runs on both databases through the `on!` macro. Reading
+//! functions live on [`Db`], writing ones on [`Tx`].
+//!
+//! [`Store::write`] runs a closure inside a transaction and returns when it is on stable storage.
+//! It does so in a task of its own: a request that is dropped halfway can neither undo nor half-do
+//! it, and no database future is ever cancelled. [`Store::put`] is the intake: what arrives while a
+//! commit is under way is committed together in one multi-row statement.
+
+mod cursor;
+mod lease;
+mod mapping;
+mod message;
+mod open;
+mod setting;
+mod tally;
+mod token;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use futures_util::future::BoxFuture;
+use sqlx::pool::PoolConnection;
+use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use tokio::sync::{Notify, mpsc};
+
+use crate::clock::Clock;
+use crate::failure::{Class, Failure};
+
+pub use cursor::Cursor;
+pub use mapping::{Mapping, MappingFilter};
+pub use message::{Attempt, Claimed, Ending, Filter, New, Put, Row, Source};
+pub use open::Options;
+pub use tally::Counts;
+pub use token::Token;
+
+/// What may go wrong in here.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database did not do it; nothing was changed.
+    #[error("the database failed: {0}")]
+    Database(#[from] sqlx::Error),
+    /// The work was handed to another daemon meanwhile; nothing was changed.
+    #[error("the lease on {subject} was lost; another daemon goes on with it")]
+    Fenced { subject: String },
+    /// The database cannot be used as it is: version, lock, schema.
+    #[error("{0}")]
+    Unusable(String),
+    /// The writer's queue is full, or the store is closed.
+    #[error("the store takes nothing at the moment")]
+    Busy,
+    /// A stored document is not what it should be.
+    #[error("a stored {what} cannot be read: {source}")]
+    Corrupt { what: &'static str, source: serde_json::Error },
+}
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Failure::retry(Class::Store, error.to_string())
+    }
+}
+
+/// Handle to the store; clones share it.
+#[derive(Clone)]
+pub struct Store(Arc<Inner>);
+
+struct Inner {
+    pools: Pools,
+    /// To the writer task: all writes on SQLite, intake on both.
+    writer: mpsc::Sender<writer::Job>,
+    bulk: mpsc::Sender<writer::Job>,
+    shard: AtomicI64,
+    due: Arc<Notify>,
+    clock: Clock,
+    /// Held while the process uses the SQLite file; released by the operating system on any death.
+    _lock: Option<std::fs::File>,
+}
+
+enum Pools {
+    Sqlite { read: SqlitePool },
+    Postgres(PgPool),
+}
+
+/// One connection, for reading.
+pub enum Db {
+    Sqlite(PoolConnection<Sqlite>),
+    Postgres(PoolConnection<Postgres>),
+}
+
+/// An open write transaction. No network call may happen while it is open.
+pub struct Tx {
+    db: Db,
+    tally: tally::Deltas,
+    clock: Clock,
+}
+
+/// How urgent a write is: order work and intake go before bulk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    Urgent,
+    Bulk,
+}
+
+/// Runs one statement text on whichever database it is.
+macro_rules! on {
+    ($db:expr, |$c:ident| $body:expr) => {
+        match $db {
+            $crate::store::Db::Sqlite(connection) => {
+                let $c = &mut **connection;
+                $body
+            }
+            $crate::store::Db::Postgres(connection) => {
+                let $c = &mut **connection;
+                $body
+            }
+        }
+    };
+}
+pub(crate) use on;
+
+/// The body of a write: gets the open transaction, returns what the caller wants to know.
+pub type Body<T> = Box<dyn for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send>;
+
+impl Store {
+    /// A connection for reading.
+    pub async fn read(&self) -> Result<Db> {
+        Ok(match &self.0.pools {
+            Pools::Sqlite { read } => Db::Sqlite(read.acquire().await?),
+            Pools::Postgres(pool) => Db::Postgres(pool.acquire().await?),
+        })
+    }
+
+    /// Runs `body` in a write transaction and returns when it is on stable storage. If `body`
+    /// fails, nothing of it remains.
+    pub async fn write<T, F>(&self, urgency: Urgency, body: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        self.run(urgency, false, Box::new(body)).await
+    }
+
+    /// Like [`Store::write`], but returns as soon as the change is visible to later transactions,
+    /// without waiting for the disk. For claims only: a claim that a crash forgets was never made.
+    pub async fn write_eager<T, F>(&self, body: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>> + Send + 'static,
+    {
+        self.run(Urgency::Urgent, true, Box::new(body)).await
+    }
+
+    /// Takes messages in; the answer per message says whether it was new. Returns when they are on
+    /// stable storage.
+    pub async fn put(&self, messages: Vec<New>) -> Result<Vec<Put>> {
+        let (answer, answered) = tokio::sync::oneshot::channel();
+        self.0.writer.try_send(writer::Job::Put { messages, answer }).map_err(|_| Error::Busy)?;
+        answered.await.map_err(|_| Error::Busy)?
+    }
+
+    /// Notified whenever a commit may have made work due.
+    pub fn due(&self) -> &Notify {
+        &self.0.due
+    }
+
+    /// `sqlite` or `postgres`.
+    pub fn database(&self) -> &'static str {
+        match self.0.pools {
+            Pools::Sqlite { .. } => "sqlite",
+            Pools::Postgres(_) => "postgres",
+        }
+    }
+
+    async fn run<T: Send + 'static>(&self, urgency: Urgency, eager: bool, body: Body<T>) -> Result<T> {
+        match &self.0.pools {
+            Pools::Sqlite { .. } => {
+                let queue = match urgency {
+                    Urgency::Urgent => &self.0.writer,
+                    Urgency::Bulk => &self.0.bulk,
+                };
+                writer::submit(queue, eager, body).await
+            }
+            Pools::Postgres(pool) => {
+                let (pool, clock, due) = (pool.clone(), self.0.clock.clone(), self.0.due.clone());
+                let shard = 1 + self.0.shard.fetch_add(1, Ordering::Relaxed) % 15;
+                writer::detached(async move {
+                    let mut tx = Tx::open(Db::Postgres(pool.acquire().await?), clock).await?;
+                    match body(&mut tx).await {
+                        Ok(value) => tx.commit(shard, &due).await.map(|()| value),
+                        Err(error) => {
+                            tx.abandon().await;
+                            Err(error)
+                        }
+                    }
+                })
+                .await
+            }
+        }
+    }
+}
+
+impl std::ops::Deref for Tx {
+    type Target = Db;
+    fn deref(&self) -> &Db {
+        &self.db
+    }
+}
+
+impl std::ops::DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut Db {
+        &mut self.db
+    }
+}

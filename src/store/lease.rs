@@ -1,0 +1,67 @@
+//! Table `lease`: which daemons live. Each daemon renews its own row; what a dead one held is free
+//! again. An instance (host and admin socket) has one daemon at a time, so a restart takes over at
+//! once instead of waiting for the lease of its predecessor to run out.
+
+use uuid::Uuid;
+
+use super::{Db, Error, Result, Tx, on};
+use crate::clock::Millis;
+
+impl Tx {
+    /// Registers `daemon` for `instance` until `until`; answers the daemon it replaces.
+    pub async fn take_lease(&mut self, instance: &str, daemon: Uuid, until: Millis) -> Result<Option<Uuid>> {
+        let now = self.clock.now();
+        let before: Option<Uuid> = on!(&mut self.db, |c| {
+            sqlx::query_scalar("select daemon from lease where instance = $1").bind(instance).fetch_optional(&mut *c).await?
+        });
+        on!(&mut self.db, |c| {
+            sqlx::query(
+                "insert into lease (instance, daemon, until, started) values ($1, $2, $3, $4) \
+                 on conflict (instance) do update set daemon = excluded.daemon, until = excluded.until, \
+                 started = excluded.started",
+            )
+            .bind(instance)
+            .bind(daemon)
+            .bind(until)
+            .bind(now)
+            .execute(c)
+            .await?
+            .rows_affected()
+        });
+        Ok(before)
+    }
+
+    /// Renews the lease of `daemon`.
+    ///
+    /// # Errors
+    /// [`Error::Fenced`] if it ran out and was cleared by another daemon.
+    pub async fn renew_lease(&mut self, daemon: Uuid, until: Millis) -> Result<()> {
+        let renewed = on!(&mut self.db, |c| {
+            sqlx::query("update lease set until = $1 where daemon = $2").bind(until).bind(daemon).execute(c).await?.rows_affected()
+        });
+        if renewed == 1 { Ok(()) } else { Err(Error::Fenced { subject: format!("daemon {daemon}") }) }
+    }
+
+    /// Removes leases that ran out before now and answers whose they were.
+    pub async fn expire_leases(&mut self) -> Result<Vec<Uuid>> {
+        let now = self.clock.now();
+        Ok(on!(&mut self.db, |c| {
+            sqlx::query_scalar("delete from lease where until < $1 returning daemon").bind(now).fetch_all(c).await?
+        }))
+    }
+
+    /// Gives up the lease of `daemon`: a clean stop.
+    pub async fn drop_lease(&mut self, daemon: Uuid) -> Result<()> {
+        on!(&mut self.db, |c| sqlx::query("delete from lease where daemon = $1").bind(daemon).execute(c).await?.rows_affected());
+        Ok(())
+    }
+}
+
+impl Db {
+    /// How many daemons live now; each takes its part of a remote's budget.
+    pub async fn live_daemons(&mut self, now: Millis) -> Result<i64> {
+        Ok(on!(self, |c| {
+            sqlx::query_scalar("select count(*) from lease where until >= $1").bind(now).fetch_one(c).await?
+        }))
+    }
+}

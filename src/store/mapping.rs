@@ -1,0 +1,199 @@
+//! Table `mapping`: which commercetools entity is which Fluent entity, what was last written, and
+//! what the other side looked like then (C 1.4). The reconciliation export reads this table.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use sqlx::types::Json;
+use sqlx::{FromRow, QueryBuilder};
+use uuid::Uuid;
+
+use super::{Db, Result, Tx, on};
+use crate::clock::Millis;
+
+/// One remembered pair. `(connection, kind, commercetools_id)` and `(connection, kind, fluent_ref)`
+/// are unique. A ref, once stored, is never recomputed (D-1).
+#[derive(Clone, Debug, FromRow, Serialize)]
+pub struct Mapping {
+    pub id: Uuid,
+    pub connection: String,
+    /// `customer`, `guest`, `order`, `transaction` …
+    pub kind: String,
+    pub commercetools_id: String,
+    /// Key or order number.
+    pub commercetools_key: Option<String>,
+    /// Source version that was last written.
+    pub commercetools_version: i64,
+    pub fluent_id: Option<String>,
+    pub fluent_ref: Option<String>,
+    /// Hash of what was last written.
+    pub content_hash: Option<String>,
+    /// `active`, `inactive` or `absent`.
+    pub state: String,
+    /// What the flow wants to remember (C 1.4, column extra).
+    pub extra: Json<Value>,
+    /// Compact copy of the target as the last answer showed it (F 1.7).
+    pub remembered: Option<Json<Value>>,
+    pub first_seen: Millis,
+    /// When the pair or its content was last written.
+    pub written: Millis,
+    pub last_message: Option<Uuid>,
+}
+
+/// What a list of mappings is narrowed to.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct MappingFilter {
+    pub connection: Option<String>,
+    pub kind: Option<String>,
+    /// An id, key or ref of either side.
+    pub any: Option<String>,
+    pub from: Option<Millis>,
+    pub to: Option<Millis>,
+    /// Only rows after this one (paging by id).
+    pub after: Option<Uuid>,
+}
+
+const COLUMNS: &str = "id, connection, kind, commercetools_id, commercetools_key, commercetools_version, fluent_id, \
+                       fluent_ref, content_hash, state, extra, remembered, first_seen, written, last_message";
+
+impl Mapping {
+    /// A new, active pair with nothing but its identity.
+    pub fn new(connection: &str, kind: &str, commercetools_id: &str) -> Self {
+        Self {
+            id: Uuid::now_v7(),
+            connection: connection.into(),
+            kind: kind.into(),
+            commercetools_id: commercetools_id.into(),
+            commercetools_key: None,
+            commercetools_version: 0,
+            fluent_id: None,
+            fluent_ref: None,
+            content_hash: None,
+            state: "active".into(),
+            extra: Json(Value::Object(Default::default())),
+            remembered: None,
+            first_seen: 0,
+            written: 0,
+            last_message: None,
+        }
+    }
+}
+
+impl Tx {
+    /// Writes a pair; a second put for the same commercetools entity updates the first. What waited
+    /// for `<kind>:<commercetools id>` is released.
+    pub async fn put_mapping(&mut self, mapping: &Mapping) -> Result<()> {
+        let now = self.clock.now();
+        on!(&mut self.db, |c| {
+            sqlx::query(
+                "insert into mapping (id, connection, kind, commercetools_id, commercetools_key, commercetools_version, \
+                 fluent_id, fluent_ref, content_hash, state, extra, remembered, first_seen, written, last_message) \
+                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14) \
+                 on conflict (connection, kind, commercetools_id) do update set \
+                 commercetools_key = excluded.commercetools_key, commercetools_version = excluded.commercetools_version, \
+                 fluent_id = excluded.fluent_id, fluent_ref = excluded.fluent_ref, content_hash = excluded.content_hash, \
+                 state = excluded.state, extra = excluded.extra, remembered = excluded.remembered, \
+                 written = excluded.written, last_message = excluded.last_message",
+            )
+            .bind(mapping.id)
+            .bind(&mapping.connection)
+            .bind(&mapping.kind)
+            .bind(&mapping.commercetools_id)
+            .bind(&mapping.commercetools_key)
+            .bind(mapping.commercetools_version)
+            .bind(&mapping.fluent_id)
+            .bind(&mapping.fluent_ref)
+            .bind(&mapping.content_hash)
+            .bind(&mapping.state)
+            .bind(&mapping.extra)
+            .bind(&mapping.remembered)
+            .bind(now)
+            .bind(mapping.last_message)
+            .execute(c)
+            .await?
+            .rows_affected()
+        });
+        if mapping.fluent_id.is_some() || mapping.fluent_ref.is_some() {
+            self.arrived(&mapping.connection, &format!("{}:{}", mapping.kind, mapping.commercetools_id)).await?;
+        }
+        Ok(())
+    }
+
+    /// Remembers the target as the last answer showed it; does nothing if the pair is unknown.
+    pub async fn remember(&mut self, connection: &str, kind: &str, commercetools_id: &str, target: Option<Value>) -> Result<()> {
+        on!(&mut self.db, |c| {
+            sqlx::query(
+                "update mapping set remembered = $1 where connection = $2 and kind = $3 and commercetools_id = $4",
+            )
+            .bind(target.map(Json))
+            .bind(connection)
+            .bind(kind)
+            .bind(commercetools_id)
+            .execute(c)
+            .await?
+            .rows_affected()
+        });
+        Ok(())
+    }
+}
+
+impl Db {
+    /// The pair of a commercetools entity.
+    pub async fn mapping(&mut self, connection: &str, kind: &str, commercetools_id: &str) -> Result<Option<Mapping>> {
+        self.mapping_by("commercetools_id", connection, kind, commercetools_id).await
+    }
+
+    /// The pair of a Fluent entity, by its id.
+    pub async fn mapping_by_fluent_id(&mut self, connection: &str, kind: &str, id: &str) -> Result<Option<Mapping>> {
+        self.mapping_by("fluent_id", connection, kind, id).await
+    }
+
+    async fn mapping_by(
+        &mut self,
+        column: &'static str,
+        connection: &str,
+        kind: &str,
+        value: &str,
+    ) -> Result<Option<Mapping>> {
+        Ok(on!(self, |c| {
+            let mut select = QueryBuilder::new("select ");
+            select.push(COLUMNS).push(" from mapping where connection = ").push_bind(connection.to_owned());
+            select.push(" and kind = ").push_bind(kind.to_owned());
+            select.push(format!(" and {column} = ")).push_bind(value.to_owned());
+            select.build_query_as().fetch_optional(c).await?
+        }))
+    }
+
+    /// Pairs in the order of their ids; pages by `after`.
+    pub async fn mappings(&mut self, filter: &MappingFilter, limit: i64) -> Result<Vec<Mapping>> {
+        Ok(on!(self, |c| {
+            let mut select = QueryBuilder::new("select ");
+            select.push(COLUMNS).push(" from mapping where 1 = 1");
+            if let Some(connection) = &filter.connection {
+                select.push(" and connection = ").push_bind(connection.clone());
+            }
+            if let Some(kind) = &filter.kind {
+                select.push(" and kind = ").push_bind(kind.clone());
+            }
+            if let Some(any) = &filter.any {
+                select.push(" and (");
+                let mut first = true;
+                for column in ["commercetools_id", "commercetools_key", "fluent_id", "fluent_ref"] {
+                    select.push(if first { "" } else { " or " }).push(column).push(" = ").push_bind(any.clone());
+                    first = false;
+                }
+                select.push(")");
+            }
+            if let Some(from) = filter.from {
+                select.push(" and written >= ").push_bind(from);
+            }
+            if let Some(to) = filter.to {
+                select.push(" and written < ").push_bind(to);
+            }
+            if let Some(after) = filter.after {
+                select.push(" and id > ").push_bind(after);
+            }
+            select.push(" order by id limit ").push_bind(limit);
+            select.build_query_as().persistent(false).fetch_all(c).await?
+        }))
+    }
+}

@@ -1,0 +1,139 @@
+//! Opening a database: options, the lock file, migrations, the writer task.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
+use std::time::Duration;
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::sync::{Notify, mpsc};
+
+use super::{Db, Error, Inner, Pools, Result, Store, writer};
+use crate::clock::Clock;
+
+static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
+static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+
+/// Oldest SQLite whose WAL is known to be sound (`dependencies.md`).
+const SQLITE_AT_LEAST: (u32, u32, u32) = (3, 51, 3);
+/// Writes waiting for the writer; beyond it intake answers 503.
+const QUEUE: usize = 4096;
+
+/// How to open a store.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `sqlite:///path/file.db` or `postgres://user:password@host/database`.
+    pub url: String,
+    /// Postgres connections.
+    pub pool: u32,
+    /// Most jobs of one group commit.
+    pub rows: usize,
+    /// Run pending migrations; otherwise a schema that is behind is an error.
+    pub migrate: bool,
+}
+
+impl Store {
+    /// Opens the database, brings its schema up to date and starts the writer.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] if another process uses the SQLite file, the engine is too old, or the
+    /// schema is newer than this binary knows.
+    pub async fn open(options: Options, clock: Clock) -> Result<Store> {
+        match options.url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("sqlite") => Self::open_sqlite(options, clock).await,
+            Some("postgres" | "postgresql") => Self::open_postgres(options, clock).await,
+            _ => Err(Error::Unusable(format!(
+                "database.url is {:?}; write sqlite:///path/file.db or postgres://user@host/database",
+                options.url
+            ))),
+        }
+    }
+
+    async fn open_sqlite(options: Options, clock: Clock) -> Result<Store> {
+        let connect = SqliteConnectOptions::from_str(&options.url)?
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .pragma("journal_size_limit", "67108864");
+        let lock = lock(connect.get_filename())?;
+        let writing = SqlitePoolOptions::new().max_connections(1).connect_with(connect.clone()).await?;
+        let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writing).await?;
+        if numbers(&version) < SQLITE_AT_LEAST {
+            return Err(Error::Unusable(format!("SQLite {version} is too old; 3.51.3 or newer is needed")));
+        }
+        migrated(SQLITE.run(&writing).await, options.migrate)?;
+        let read = SqlitePoolOptions::new().max_connections(4).connect_with(connect.read_only(true)).await?;
+        Ok(Self::start(Pools::Sqlite { read }, writer::Source::Sqlite(writing), options.rows, clock, Some(lock)))
+    }
+
+    async fn open_postgres(options: Options, clock: Clock) -> Result<Store> {
+        let connect = PgConnectOptions::from_str(&options.url)?.application_name("fluent-connector");
+        let pool = PgPoolOptions::new()
+            .max_connections(options.pool)
+            .acquire_timeout(Duration::from_secs(5))
+            // A connection that comes back inside a transaction would swallow the next borrower's
+            // commit; this ends whatever is open and is quiet when nothing is.
+            .after_release(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql("begin; rollback").execute(&mut *connection).await?;
+                    Ok(true)
+                })
+            })
+            .connect_with(connect)
+            .await?;
+        migrated(POSTGRES.run(&pool).await, options.migrate)?;
+        Ok(Self::start(Pools::Postgres(pool.clone()), writer::Source::Postgres(pool), options.rows, clock, None))
+    }
+
+    fn start(pools: Pools, source: writer::Source, rows: usize, clock: Clock, lock: Option<File>) -> Store {
+        let (writer, urgent) = mpsc::channel(QUEUE);
+        let (bulk, patient) = mpsc::channel(QUEUE);
+        let due = Arc::new(Notify::new());
+        writer::start(source, urgent, patient, rows, due.clone(), clock.clone());
+        Store(Arc::new(Inner { pools, writer, bulk, shard: AtomicI64::new(0), due, clock, _lock: lock }))
+    }
+}
+
+impl Db {
+    /// Proves that the store answers; for readiness.
+    pub async fn ping(&mut self) -> Result<()> {
+        super::on!(self, |c| sqlx::query("select 1").execute(c).await.map(|_| ()))?;
+        Ok(())
+    }
+}
+
+fn lock(file: &Path) -> Result<File> {
+    let path = PathBuf::from(format!("{}.lock", file.display()));
+    let unusable = |error| Error::Unusable(format!("{} cannot be opened: {error}", path.display()));
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(unusable)?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(TryLockError::WouldBlock) => Err(Error::Unusable(format!(
+            "another process uses {}; SQLite allows one. Stop it first, or use Postgres for several",
+            file.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(unusable(error)),
+    }
+}
+
+fn migrated(result: Result<(), MigrateError>, allowed: bool) -> Result<()> {
+    let _ = allowed;
+    result.map_err(|error| match error {
+        MigrateError::VersionMissing(version) => Error::Unusable(format!(
+            "the database has schema version {version}, which this binary does not know; use the newer binary"
+        )),
+        other => Error::Unusable(format!("the schema could not be brought up to date: {other}")),
+    })
+}
+
+fn numbers(version: &str) -> (u32, u32, u32) {
+    let mut parts = version.split('.').map(|part| part.parse().unwrap_or(0));
+    let mut next = || parts.next().unwrap_or(0);
+    (next(), next(), next())
+}

@@ -1,0 +1,320 @@
+//! The writer task: group commit.
+//!
+//! What gathers while one commit is on its way to the disk is the next group; there is no added
+//! delay. Consecutive intakes of a group become one multi-row statement; every other job runs under
+//! a savepoint of its own, so that a failing one undoes only itself. On SQLite all writes pass here
+//! (one connection, no lock fights); on Postgres only the intake does.
+
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use sqlx::{PgPool, SqlitePool};
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{Body, Db, Error, New, Put, Result, Tx};
+use crate::clock::Clock;
+
+/// One thing to write.
+pub enum Job {
+    Put { messages: Vec<New>, answer: oneshot::Sender<Result<Vec<Put>>> },
+    Run { body: Body<()>, eager: bool, answer: oneshot::Sender<Result<()>> },
+}
+
+/// Where the writer's connection comes from.
+pub enum Source {
+    Sqlite(SqlitePool),
+    Postgres(PgPool),
+}
+
+/// Counters of the intake have their own shard, so that they never meet those of other writers.
+const SHARD: i64 = 0;
+
+/// Starts the writer; it ends when all handles to the store are gone and its queues are empty.
+pub fn start(
+    source: Source,
+    urgent: mpsc::Receiver<Job>,
+    bulk: mpsc::Receiver<Job>,
+    rows: usize,
+    due: Arc<Notify>,
+    clock: Clock,
+) {
+    #[expect(clippy::disallowed_methods, reason = "the writer outlives every caller, so that none can cancel a write")]
+    tokio::spawn(Writer { source, urgent, bulk, rows, due, clock }.run());
+}
+
+/// Hands a body to the writer and waits for its commit (or, if `eager`, for its execution).
+pub async fn submit<T: Send + 'static>(queue: &mpsc::Sender<Job>, eager: bool, body: Body<T>) -> Result<T> {
+    let slot = Arc::new(Mutex::new(None));
+    let filled = slot.clone();
+    let body: Body<()> = Box::new(move |tx| {
+        async move {
+            let value = body(tx).await?;
+            *filled.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(value);
+            Ok(())
+        }
+        .boxed()
+    });
+    let (answer, answered) = oneshot::channel();
+    queue.send(Job::Run { body, eager, answer }).await.map_err(|_| Error::Busy)?;
+    answered.await.map_err(|_| Error::Busy)??;
+    let value = slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).take();
+    value.ok_or(Error::Busy)
+}
+
+/// Runs a database future in a task of its own, so that dropping the caller does not cancel it.
+pub async fn detached<T: Send + 'static>(future: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
+    #[expect(clippy::disallowed_methods, reason = "a dropped request must not cancel a database future")]
+    let task = tokio::spawn(future);
+    task.await.unwrap_or(Err(Error::Busy))
+}
+
+struct Writer {
+    source: Source,
+    urgent: mpsc::Receiver<Job>,
+    bulk: mpsc::Receiver<Job>,
+    rows: usize,
+    due: Arc<Notify>,
+    clock: Clock,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        while let Some(jobs) = self.gather().await {
+            self.commit(jobs).await;
+        }
+    }
+
+    /// Everything urgent that waits; bulk only when nothing urgent does, one at a time.
+    async fn gather(&mut self) -> Option<Vec<Job>> {
+        let mut jobs = Vec::new();
+        tokio::select! {
+            biased;
+            count = self.urgent.recv_many(&mut jobs, self.rows) => {
+                if count == 0 {
+                    return self.bulk.recv().await.map(|job| vec![job]);
+                }
+            }
+            job = self.bulk.recv() => match job {
+                Some(job) => jobs.push(job),
+                None => { self.urgent.recv_many(&mut jobs, self.rows).await; }
+            },
+        }
+        (!jobs.is_empty()).then_some(jobs)
+    }
+
+    async fn commit(&mut self, jobs: Vec<Job>) {
+        let mut tx = match self.open().await {
+            Ok(tx) => tx,
+            Err(error) => return refuse(jobs, &error),
+        };
+        let mut group = Group::default();
+        let alone = jobs.len() == 1;
+        let mut puts = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Put { messages, answer } => puts.push((messages, answer)),
+                Job::Run { body, eager, answer } => {
+                    group.put(&mut tx, std::mem::take(&mut puts), false).await;
+                    group.run(&mut tx, body, eager, answer, alone).await;
+                }
+            }
+        }
+        group.put(&mut tx, puts, alone).await;
+        if group.broken {
+            tx.abandon().await;
+            return group.answer(Err(Error::Busy));
+        }
+        let committed = tx.commit(SHARD, &self.due).await;
+        group.answer(committed);
+    }
+
+    async fn open(&self) -> Result<Tx> {
+        let db = match &self.source {
+            Source::Sqlite(pool) => Db::Sqlite(pool.acquire().await?),
+            Source::Postgres(pool) => Db::Postgres(pool.acquire().await?),
+        };
+        Tx::open(db, self.clock.clone()).await
+    }
+}
+
+/// The jobs of one commit that ran and now wait for the disk.
+#[derive(Default)]
+struct Group {
+    waiting: Vec<Answer>,
+    /// The transaction as a whole is gone; nothing of it may be acknowledged.
+    broken: bool,
+}
+
+enum Answer {
+    Put(Vec<Put>, oneshot::Sender<Result<Vec<Put>>>),
+    Run(oneshot::Sender<Result<()>>),
+}
+
+type Intake = (Vec<New>, oneshot::Sender<Result<Vec<Put>>>);
+
+impl Group {
+    /// All waiting intakes in one statement; if that fails, one by one, so that a bad one fails alone.
+    async fn put(&mut self, tx: &mut Tx, puts: Vec<Intake>, alone: bool) {
+        if puts.is_empty() || self.broken {
+            return refuse_puts(puts, Error::Busy);
+        }
+        if let [_] = &puts[..] {
+            return self.put_each(tx, puts, alone).await;
+        }
+        let all: Vec<New> = puts.iter().flat_map(|(messages, _)| messages.iter().cloned()).collect();
+        match savepoint(tx, false, |tx| async move { tx.put(all).await }.boxed()).await {
+            Ok(done) => {
+                let mut done = done.into_iter();
+                for (messages, answer) in puts {
+                    self.waiting.push(Answer::Put(done.by_ref().take(messages.len()).collect(), answer));
+                }
+            }
+            Err(Broken { transaction: false, .. }) => self.put_each(tx, puts, false).await,
+            Err(Broken { error, .. }) => {
+                self.broken = true;
+                refuse_puts(puts, error);
+            }
+        }
+    }
+
+    async fn put_each(&mut self, tx: &mut Tx, puts: Vec<Intake>, alone: bool) {
+        for (messages, answer) in puts {
+            match savepoint(tx, alone, |tx| async move { tx.put(messages).await }.boxed()).await {
+                Ok(done) => self.waiting.push(Answer::Put(done, answer)),
+                Err(Broken { error, transaction }) => {
+                    self.broken |= transaction;
+                    // A caller that is gone no longer wants to know.
+                    let _ = answer.send(Err(error));
+                }
+            }
+        }
+    }
+
+    async fn run(
+        &mut self,
+        tx: &mut Tx,
+        body: Body<()>,
+        eager: bool,
+        answer: oneshot::Sender<Result<()>>,
+        alone: bool,
+    ) {
+        if self.broken {
+            let _ = answer.send(Err(Error::Busy));
+            return;
+        }
+        match savepoint(tx, alone, |tx| body(tx)).await {
+            Ok(()) if eager => drop(answer.send(Ok(()))),
+            Ok(()) => self.waiting.push(Answer::Run(answer)),
+            Err(Broken { error, transaction }) => {
+                self.broken |= transaction;
+                let _ = answer.send(Err(error));
+            }
+        }
+    }
+
+    /// Tells everybody who waited for the disk.
+    fn answer(self, committed: Result<()>) {
+        let failure = committed.err().map(|error| error.to_string());
+        let failed = || failure.as_ref().map(|error| Error::Unusable(error.clone()));
+        for answer in self.waiting {
+            match answer {
+                Answer::Put(done, answer) => drop(answer.send(failed().map_or(Ok(done), Err))),
+                Answer::Run(answer) => drop(answer.send(failed().map_or(Ok(()), Err))),
+            }
+        }
+    }
+}
+
+fn refuse_puts(puts: Vec<Intake>, error: Error) {
+    let mut error = Some(error);
+    for (_, answer) in puts {
+        let _ = answer.send(Err(error.take().unwrap_or(Error::Busy)));
+    }
+}
+
+/// A failed job; `transaction` tells whether the whole group is lost with it.
+struct Broken {
+    error: Error,
+    transaction: bool,
+}
+
+/// Runs `body` under a savepoint; when it is `alone` in its transaction it needs none.
+async fn savepoint<T>(
+    tx: &mut Tx,
+    alone: bool,
+    body: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>>,
+) -> Result<T, Broken> {
+    let whole = |error| Broken { error, transaction: true };
+    if alone {
+        return body(tx).await.map_err(whole);
+    }
+    tx.execute("savepoint job").await.map_err(whole)?;
+    let before = tx.tally.clone();
+    match body(tx).await {
+        Ok(value) => {
+            tx.execute("release savepoint job").await.map_err(whole)?;
+            Ok(value)
+        }
+        Err(error) => {
+            tx.tally = before;
+            tx.execute("rollback to savepoint job").await.map_err(whole)?;
+            tx.execute("release savepoint job").await.map_err(whole)?;
+            Err(Broken { error, transaction: false })
+        }
+    }
+}
+
+fn refuse(jobs: Vec<Job>, error: &Error) {
+    let refusal = || Error::Unusable(error.to_string());
+    for job in jobs {
+        match job {
+            Job::Put { answer, .. } => drop(answer.send(Err(refusal()))),
+            Job::Run { answer, .. } => drop(answer.send(Err(refusal()))),
+        }
+    }
+}
+
+impl Tx {
+    /// Opens a write transaction; on SQLite it takes the write lock at once.
+    pub(super) async fn open(db: Db, clock: Clock) -> Result<Tx> {
+        let mut tx = Tx { db, tally: Default::default(), clock };
+        let begin = match &tx.db {
+            Db::Sqlite(_) => "begin immediate",
+            Db::Postgres(_) => "begin",
+        };
+        tx.execute(begin).await?;
+        Ok(tx)
+    }
+
+    /// Writes the counters, commits, and wakes the dispatcher.
+    pub(super) async fn commit(mut self, shard: i64, due: &Notify) -> Result<()> {
+        let work = self.tally.makes_work();
+        let committed = async {
+            self.write_tally(shard).await?;
+            self.execute("commit").await
+        }
+        .await;
+        match committed {
+            Ok(()) if work => due.notify_one(),
+            Ok(()) => {}
+            Err(_) => self.abandon().await,
+        }
+        committed
+    }
+
+    /// Undoes everything; a connection that cannot even do that is closed.
+    pub(super) async fn abandon(mut self) {
+        if self.execute("rollback").await.is_err() {
+            match self.db {
+                Db::Sqlite(connection) => drop(connection.close().await),
+                Db::Postgres(connection) => drop(connection.close().await),
+            }
+        }
+    }
+
+    async fn execute(&mut self, statement: &'static str) -> Result<()> {
+        super::on!(&mut self.db, |c| sqlx::raw_sql(statement).execute(c).await.map(|_| ()))?;
+        Ok(())
+    }
+}
