@@ -1,0 +1,236 @@
+//! The one way to call out.
+//!
+//! A request carries the lane it belongs to and a correlation id; it waits for its share of the
+//! credential's budget, is sent with a deadline, and its answer comes back whole. What a status or
+//! a body means is the platform client's business; what a broken connection means is decided here:
+//! a write that was sent without an answer has an **unknown outcome** and must be looked up before
+//! it is repeated.
+
+mod budget;
+mod coalescer;
+mod credential;
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::{Method, StatusCode};
+
+use crate::clock::{self, Millis};
+use crate::failure::{Class, Failure};
+
+pub use budget::{Budget, Limits, Permit};
+pub use coalescer::Coalescer;
+pub use credential::{Credential, Grant};
+
+/// On whose behalf a request is made.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Call {
+    /// Lane of the message; decides the share of the budget.
+    pub lane: String,
+    /// Sent as `X-Correlation-ID` and written into every log line about it.
+    pub correlation: String,
+}
+
+/// One credential on one platform: HTTP client, deadline, budget.
+pub struct Remote {
+    /// `commercetools` or `fluent`; used in sentences and metrics.
+    pub name: &'static str,
+    http: reqwest::Client,
+    timeout: Duration,
+    budget: Budget,
+}
+
+/// What is sent.
+pub struct Request<'a> {
+    /// Name of the operation in sentences, logs and metrics.
+    pub operation: &'static str,
+    pub method: Method,
+    pub url: String,
+    pub headers: HeaderMap,
+    pub body: Option<Vec<u8>>,
+    /// Does it change something? Then a lost answer is an unknown outcome.
+    pub write: bool,
+    pub call: &'a Call,
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+    /// `Retry-After`, if it came in seconds or as a date.
+    pub retry_after: Option<Duration>,
+    /// The remote's clock (`Date` header).
+    pub date: Option<Millis>,
+}
+
+/// A call that did not succeed.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{sentence}")]
+pub struct Error {
+    pub kind: Kind,
+    /// HTTP status, 0 without an answer.
+    pub status: u16,
+    /// The platform's own code (`C0121E`, `DuplicateField`), empty if it gave none.
+    pub code: String,
+    /// What the platform said, or what happened, in one sentence.
+    pub sentence: String,
+    /// Not before; from `Retry-After` or the platform's rule.
+    pub after: Option<Duration>,
+}
+
+/// Is it worth trying again?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Temporary(Class),
+    /// The platform refuses; the same request will be refused again.
+    Refused,
+}
+
+impl Remote {
+    /// A remote with its own connections and budget.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built (no trust store).
+    pub fn new(name: &'static str, timeout: Duration, limits: Limits) -> Result<Self, reqwest::Error> {
+        Ok(Self { name, http: http_client()?, timeout, budget: Budget::new(limits) })
+    }
+
+    /// Sends a request within the budget and returns the answer, whatever its status.
+    ///
+    /// # Errors
+    /// Only when no answer came: [`Class::Network`] if nothing was sent (or the request was a read),
+    /// [`Class::UnknownOutcome`] if a write may have been done.
+    pub async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
+        let _permit = self.budget.acquire(&request.call.lane).await;
+        let (operation, write) = (request.operation, request.write);
+        let correlation = request.call.correlation.clone();
+        let answer = self.exchange(request).await.map_err(|error| self.lost(operation, write, &error))?;
+        tracing::debug!(
+            remote = self.name,
+            operation,
+            status = answer.status.as_u16(),
+            correlation_id = correlation,
+            "{}: {operation} answered {}",
+            self.name,
+            answer.status.as_u16()
+        );
+        if matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+            self.budget.pause(answer.retry_after.unwrap_or(Duration::from_secs(1)));
+        }
+        Ok(answer)
+    }
+
+    /// The remote said through its body that we are too fast.
+    pub fn slow_down(&self, pause: Duration) {
+        self.budget.pause(pause);
+    }
+
+    async fn exchange(&self, request: Request<'_>) -> Result<Answer, reqwest::Error> {
+        let mut headers = request.headers;
+        if let Ok(id) = HeaderValue::from_str(&request.call.correlation) {
+            headers.insert("x-correlation-id", id);
+        }
+        let mut builder = self.http.request(request.method, request.url).headers(headers).timeout(self.timeout);
+        if let Some(body) = request.body {
+            builder = builder.body(body);
+        }
+        let response = builder.send().await?;
+        let status = response.status();
+        let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
+        let date = header("date").and_then(clock::parse_http_date);
+        let retry_after = header(RETRY_AFTER.as_str()).and_then(|text| retry_after(text, date));
+        let body = response.bytes().await?.to_vec();
+        Ok(Answer { status, body, retry_after, date })
+    }
+
+    fn lost(&self, operation: &str, write: bool, error: &reqwest::Error) -> Error {
+        let unsent = error.is_connect() || error.is_builder();
+        let class = if write && !unsent { Class::UnknownOutcome } else { Class::Network };
+        let what = match (error.is_timeout(), unsent) {
+            (true, _) => "did not answer in time",
+            (_, true) => "cannot be reached",
+            _ => "broke the connection",
+        };
+        Error {
+            kind: Kind::Temporary(class),
+            status: 0,
+            code: String::new(),
+            sentence: format!("{} {what} ({operation}).", self.name),
+            after: None,
+        }
+    }
+}
+
+impl Error {
+    /// Did the remote perhaps do it?
+    pub fn outcome_unknown(&self) -> bool {
+        self.kind == Kind::Temporary(Class::UnknownOutcome)
+    }
+
+    /// Was it refused for good?
+    pub fn refused(&self) -> bool {
+        self.kind == Kind::Refused
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error.kind {
+            Kind::Temporary(class) => Failure::Retry { class, sentence: error.sentence, after: error.after },
+            Kind::Refused => Failure::Rejected { sentence: error.sentence },
+        }
+    }
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The only place that builds HTTP clients: TLS provider, no redirects, connection reuse.
+///
+/// # Errors
+/// When no trust store can be loaded.
+pub fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+    static PROVIDER: OnceLock<()> = OnceLock::new();
+    PROVIDER.get_or_init(|| {
+        // A second installation, by a library user, is fine: it serves the same purpose.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that builds HTTP clients")]
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(5))
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent(concat!("fluent-connector/", env!("CARGO_PKG_VERSION")))
+        .build()
+}
+
+/// `Retry-After` in seconds, or as a date measured against the remote's own clock.
+fn retry_after(text: &str, date: Option<Millis>) -> Option<Duration> {
+    match text.trim().parse::<u64>() {
+        Ok(seconds) => Some(Duration::from_secs(seconds)),
+        Err(_) => {
+            let at = clock::parse_http_date(text)?;
+            Some(Duration::from_millis(at.saturating_sub(date?).max(0) as u64))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retry_after_is_read_in_seconds_and_as_a_date() {
+        assert_eq!(retry_after("7", None), Some(Duration::from_secs(7)));
+        let date = clock::parse_http_date("Wed, 17 Jun 2026 10:00:00 GMT");
+        assert_eq!(retry_after("Wed, 17 Jun 2026 10:00:30 GMT", date), Some(Duration::from_secs(30)));
+        assert_eq!(retry_after("Wed, 17 Jun 2026 10:00:30 GMT", None), None);
+        assert_eq!(retry_after("soon", date), None);
+    }
+}
