@@ -1,0 +1,5 @@
+//! commercetools: what we read there and what we send there. Knows nothing of Fluent and maps nothing.
+
+pub mod action;
+pub mod known;
+pub mod remembered;
