@@ -6,3 +6,4 @@ pub mod fluent;
 pub mod remote;
 pub mod simulator;
 pub mod store;
+pub mod sync;

@@ -1,1 +1,4 @@
+//! The one integration-test binary.
 
+mod golden_fluent_to_commercetools;
+mod order_update;

@@ -1,0 +1,7 @@
+//! Where both platforms meet: one file per business flow, each read from top to bottom.
+
+pub mod custom_fields;
+pub mod order_link;
+pub mod order_status;
+pub mod order_update;
+pub mod slice;

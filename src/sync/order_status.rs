@@ -1,0 +1,231 @@
+//! Fluent → commercetools: order status.
+//!
+//! Pure part of slice `status` (`fluent-to-commercetools.md` 5): the status a Fluent order has *now*
+//! decides orderState, shipmentState, paymentState and, if wanted, the workflow State. A step back
+//! is not written, because customers and other systems have acted on the higher state.
+
+pub mod axes;
+
+use axes::{Axis, row, written};
+
+use super::slice::{Note, Part};
+use crate::commercetools::action::{Action, OrderState, PaymentState, ResourceIdentifier, ShipmentState};
+use crate::commercetools::known::{Known, State};
+use crate::commercetools::remembered::RememberedOrder;
+use crate::config::model::{self, OrderStatus, Unmapped};
+use crate::failure::Failure;
+use crate::fluent::model::Order;
+
+/// The built-in workflow States from first to last.
+const WORKFLOW: &[&str] = &[
+    "flOrderReceived",
+    "flOrderEscalated",
+    "flOrderBooked",
+    "flOrderPicking",
+    "flOrderReady",
+    "flOrderComplete",
+    "flOrderCancelled",
+];
+
+/// What brings the states of the Order up to the Fluent status.
+pub fn project(fluent: &Order, order: &RememberedOrder, known: &Known, config: &OrderStatus) -> Part {
+    if !config.enabled {
+        return Part::default();
+    }
+    let round = Round { fluent, status: fluent.status.as_deref().unwrap_or("(none)"), order, config };
+    if !round.is_mapped() {
+        return round.unmapped();
+    }
+    let mut part = Part::default();
+    round.workflow_state(known, &mut part);
+    round.axis::<ShipmentState>(&mut part);
+    round.axis::<PaymentState>(&mut part);
+    round.axis::<OrderState>(&mut part);
+    part
+}
+
+/// What is wrong with the tables of a configuration, one sentence per entry; empty = nothing.
+/// Fluent statuses are compared exactly, so a key in another case would never match.
+pub fn check(config: &OrderStatus) -> Vec<String> {
+    let mut wrong = Vec::new();
+    check_axis::<OrderState>(config, &mut wrong);
+    check_axis::<ShipmentState>(config, &mut wrong);
+    check_axis::<PaymentState>(config, &mut wrong);
+    for status in config.workflow_state.mapping.keys() {
+        wrong.extend(wrong_case("order_status.workflow_state.mapping", status));
+    }
+    wrong
+}
+
+fn check_axis<A: Axis>(config: &OrderStatus, wrong: &mut Vec<String>) {
+    let axis = A::config(config);
+    let name = format!("order_status.{}", axis_name::<A>());
+    let general = axis.mapping.iter().map(|(status, state)| (format!("{name}.mapping"), status, state));
+    let by_type = axis.by_type.iter().flat_map(|(kind, rows)| {
+        let name = &name;
+        rows.iter().map(move |(status, state)| (format!("{name}.by_type.{kind}"), status, state))
+    });
+    for (place, status, state) in general.chain(by_type) {
+        wrong.extend(wrong_case(&place, status));
+        if written::<A>(Some(state)).is_none() {
+            wrong.push(format!("{place}.{status}: {:?} is no {}.", state.as_deref().unwrap_or_default(), A::FIELD));
+        }
+    }
+}
+
+fn axis_name<A: Axis>() -> &'static str {
+    match A::NAME {
+        model::AxisName::Order => "order",
+        model::AxisName::Shipment => "shipment",
+        model::AxisName::Payment => "payment",
+    }
+}
+
+fn wrong_case(place: &str, status: &str) -> Option<String> {
+    let upper = status.to_uppercase();
+    (status != upper).then(|| format!("{place}.{status}: Fluent statuses are compared exactly; write {upper}."))
+}
+
+/// One look at an order.
+struct Round<'a> {
+    fluent: &'a Order,
+    status: &'a str,
+    order: &'a RememberedOrder,
+    config: &'a OrderStatus,
+}
+
+impl Round<'_> {
+    fn row<A: Axis>(&self) -> Option<Option<A>> {
+        row(self.config, &self.fluent.kind, self.status)
+    }
+
+    /// Whether any table has an entry, be it "nothing". An axis that is switched off still knows
+    /// its statuses.
+    fn is_mapped(&self) -> bool {
+        self.row::<OrderState>().is_some()
+            || self.row::<ShipmentState>().is_some()
+            || self.row::<PaymentState>().is_some()
+            || (self.config.workflow_state.enabled && self.config.workflow_state.mapping.contains_key(self.status))
+    }
+
+    fn unmapped(&self) -> Part {
+        let sentence = format!(
+            "Fluent order {} has status {}, which no table maps; order, payment and shipment state of commercetools order {} stay as they are.",
+            self.fluent.label(),
+            self.status,
+            self.order.label()
+        );
+        let code = "order_status.unmapped";
+        match self.config.unmapped {
+            Unmapped::Note => Part { notes: vec![Note::new(code, sentence)], ..Part::default() },
+            Unmapped::Ignore => Part::default(),
+            Unmapped::Reject => Part::refused(code, Failure::rejected(sentence)),
+        }
+    }
+
+    fn axis<A: Axis>(&self, part: &mut Part) {
+        if !A::config(self.config).enabled {
+            return;
+        }
+        let Some(Some(target)) = self.row::<A>() else { return };
+        let current = A::current(self.order);
+        let wanted = target.to_string();
+        if current == Some(wanted.as_str()) {
+            return;
+        }
+        // A state that this version does not know may be higher than any it does.
+        let forward = match current.map(str::parse::<A>) {
+            None => target.follows(None),
+            Some(Ok(from)) => target.follows(Some(from)),
+            Some(Err(_)) => false,
+        };
+        if forward || self.may_step_back::<A>(current, &wanted) {
+            part.actions.push(target.action());
+        } else {
+            part.notes.push(self.backward(A::FIELD, current.unwrap_or("(none)"), &wanted));
+        }
+    }
+
+    fn may_step_back<A: Axis>(&self, from: Option<&str>, to: &str) -> bool {
+        self.config
+            .allow_back
+            .iter()
+            .any(|allowed| allowed.axis == A::NAME && Some(allowed.from.as_str()) == from && allowed.to == to)
+    }
+
+    fn backward(&self, axis: &str, from: &str, to: &str) -> Note {
+        let sentence = format!(
+            "Fluent order {} is {}; {axis} would go from {from} to {to}, which is a step back. It was not written.",
+            self.fluent.label(),
+            self.status
+        );
+        Note::new("order_status.backward", sentence)
+    }
+
+    fn workflow_state(&self, known: &Known, part: &mut Part) {
+        let config = &self.config.workflow_state;
+        let Some(key) = workflow_key(config, self.status).filter(|_| config.enabled) else { return };
+        let Some(target) = known.state_with_key(key) else {
+            let sentence = format!(
+                "State {key} does not exist in commercetools; create it or run provision. The rest was written."
+            );
+            return part.notes.push(Note::new("order_status.state_missing", sentence));
+        };
+        let reference = self.order.state.as_ref();
+        if reference.is_some_and(|current| current.names(&target.id, Some(&target.key))) {
+            return;
+        }
+        let current = reference.and_then(|reference| known.state_named(reference));
+        let from = current.map(|state| state.key.as_str()).or_else(|| reference.map(|reference| reference.label()));
+        let from = from.unwrap_or("(none)");
+        if steps_back(config, from, key) {
+            return part.notes.push(self.backward("state", from, key));
+        }
+        let allowed =
+            if reference.is_none() { target.initial } else { current.is_none_or(|from| leads_to(from, target)) };
+        if allowed || config.force {
+            let state = ResourceIdentifier::state(key);
+            return part.actions.push(Action::TransitionState { state, force: !allowed });
+        }
+        let sentence = format!(
+            "State {from} of order {} has no transition to {key}; the State was left as it is.",
+            self.order.label()
+        );
+        part.notes.push(Note::new("order_status.transition_not_allowed", sentence));
+    }
+}
+
+/// The State key of a status: the operator's entry, else the built-in one.
+fn workflow_key<'a>(config: &'a model::WorkflowState, status: &str) -> Option<&'a str> {
+    match config.mapping.get(status).map(Option::as_deref) {
+        Some(None | Some("" | "IGNORE")) => None,
+        Some(Some(key)) => Some(key),
+        None => match status {
+            "RECEIVED" => Some("flOrderReceived"),
+            "ESCALATED" => Some("flOrderEscalated"),
+            "BOOKED" => Some("flOrderBooked"),
+            "PICK_PACK" | "PICK_PACK_CC" => Some("flOrderPicking"),
+            "AWAITING_COURIER_COLLECTION" | "AWAITING_CUSTOMER_COLLECTION" | "AWAITING_COLLECTION" => {
+                Some("flOrderReady")
+            }
+            "COMPLETE" => Some("flOrderComplete"),
+            "CANCELLED" => Some("flOrderCancelled"),
+            _ => None,
+        },
+    }
+}
+
+/// Whether the operator's order of States, or without one the built-in order, has `to` before
+/// `from`. States outside it have no order.
+fn steps_back(config: &model::WorkflowState, from: &str, to: &str) -> bool {
+    let place = |key: &str| match config.order.as_slice() {
+        [] => WORKFLOW.iter().position(|known| *known == key),
+        order => order.iter().position(|known| known == key),
+    };
+    place(from).zip(place(to)).is_some_and(|(from, to)| to < from)
+}
+
+/// A State without list of transitions leads everywhere.
+fn leads_to(from: &State, to: &State) -> bool {
+    from.transitions.as_ref().is_none_or(|next| next.iter().any(|state| state.names(&to.id, Some(&to.key))))
+}

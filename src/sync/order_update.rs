@@ -1,0 +1,108 @@
+//! Fluent → commercetools: everything that is written to one Order, in one update.
+//!
+//! Pure part (`fluent-to-commercetools.md` 1.4, 1.7): the slices of all claimed messages are
+//! projected together from the Fluent order as it is now and compared with the Order as we
+//! remember it; only the difference is sent, states last. Doing it twice gives nothing to send.
+
+use std::collections::BTreeSet;
+
+use super::slice::{Note, Part, Refusal, Slice};
+use super::{order_link, order_status};
+use crate::commercetools::action::Action;
+use crate::commercetools::known::Known;
+use crate::commercetools::remembered::RememberedOrder;
+use crate::config::model::Connection;
+use crate::fluent::model::Order;
+
+/// Compares both orders for the claimed slices. The states are always brought up to date, whatever
+/// was claimed: the header of the Fluent order is read anyway.
+pub fn project(
+    slices: &BTreeSet<Slice>,
+    fluent: &Order,
+    order: &RememberedOrder,
+    known: &Known,
+    connection: &Connection,
+) -> Projection {
+    let mut projection = Projection::default();
+    if slices.contains(&Slice::Link) {
+        projection.add(Slice::Link, order_link::project(fluent, order, known, connection));
+        if let Some(refusal) = projection.belongs_to_another() {
+            return Projection::refused(slices, refusal);
+        }
+    }
+    let mut status = order_status::project(fluent, order, known, &connection.order_status);
+    if !slices.contains(&Slice::Status) {
+        // Nobody asked for the states, so nobody is refused for their sake.
+        status.notes.extend(status.refusal.take().map(|refusal| Note::new(refusal.code, refusal.failure.to_string())));
+    }
+    projection.add(Slice::Status, status);
+    projection.actions.sort_by_key(|planned| planned.action.place());
+    projection
+}
+
+/// What an update of one Order consists of.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Projection {
+    /// In the order of the body; empty = nothing to send.
+    pub actions: Vec<Planned>,
+    /// What the operator should know, in the order of the actions they stand for.
+    pub notes: Vec<Note>,
+    /// Slices that are not written; their messages end with the failure, the others go on.
+    pub rejected: Vec<Rejected>,
+}
+
+/// An action and the slice that wants it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Planned {
+    pub slice: Slice,
+    pub action: Action,
+}
+
+/// A slice that is not written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    pub slice: Slice,
+    pub refusal: Refusal,
+}
+
+impl Projection {
+    /// The actions as consecutive updates of at most `most` actions, the states in the last one.
+    /// Each goes out with the version of the answer before.
+    pub fn updates(&self, most: usize) -> Vec<Vec<Action>> {
+        let most = most.max(1);
+        let (states, details): (Vec<Action>, Vec<Action>) =
+            self.actions.iter().map(|planned| planned.action.clone()).partition(Action::is_state);
+        let mut updates: Vec<Vec<Action>> = details.chunks(most).map(<[Action]>::to_vec).collect();
+        match updates.last_mut() {
+            Some(last) if last.len() + states.len() <= most => last.extend(states),
+            _ => updates.extend(states.chunks(most).map(<[Action]>::to_vec)),
+        }
+        updates
+    }
+
+    /// What remains if one slice is sent on its own, to find the one the platform refuses.
+    pub fn only(&self, slice: &Slice) -> Self {
+        Self {
+            actions: self.actions.iter().filter(|planned| planned.slice == *slice).cloned().collect(),
+            notes: vec![],
+            rejected: vec![],
+        }
+    }
+
+    fn add(&mut self, slice: Slice, part: Part) {
+        self.actions.extend(part.actions.into_iter().map(|action| Planned { slice: slice.clone(), action }));
+        self.notes.extend(part.notes);
+        self.rejected.extend(part.refusal.map(|refusal| Rejected { slice, refusal }));
+    }
+
+    fn belongs_to_another(&self) -> Option<Refusal> {
+        let refusals = self.rejected.iter().map(|rejected| &rejected.refusal);
+        refusals.into_iter().find(|refusal| refusal.code == order_link::OTHER).cloned()
+    }
+
+    /// Nothing may be written from this Fluent order.
+    fn refused(slices: &BTreeSet<Slice>, refusal: Refusal) -> Self {
+        let rejected = slices.iter().map(|slice| Rejected { slice: slice.clone(), refusal: refusal.clone() });
+        Self { rejected: rejected.collect(), ..Self::default() }
+    }
+}
