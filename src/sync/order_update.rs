@@ -16,6 +16,9 @@ use crate::fluent::model::Order;
 
 /// Compares both orders for the claimed slices. The states are always brought up to date, whatever
 /// was claimed: the header of the Fluent order is read anyway.
+///
+/// `known` must hold the Types and States the Order refers to, our own ones, and for slice `link`
+/// its Channel: a Type that is not in there counts as foreign, a State or Channel as missing.
 pub fn project(
     slices: &BTreeSet<Slice>,
     fluent: &Order,
@@ -96,8 +99,8 @@ impl Projection {
     }
 
     fn belongs_to_another(&self) -> Option<Refusal> {
-        let refusals = self.rejected.iter().map(|rejected| &rejected.refusal);
-        refusals.into_iter().find(|refusal| refusal.code == order_link::OTHER).cloned()
+        let mut refusals = self.rejected.iter().map(|rejected| &rejected.refusal);
+        refusals.find(|refusal| refusal.code == order_link::OTHER).cloned()
     }
 
     /// Nothing may be written from this Fluent order.

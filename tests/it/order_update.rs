@@ -177,6 +177,49 @@ fn the_body_has_details_first_and_order_state_last() {
     assert_eq!(projection.only(&Slice::Status).actions.len(), 4);
 }
 
+/// Fluent status, type, orderState, shipmentState, paymentState, workflow State; `-` = nothing.
+#[test]
+fn the_built_in_tables_are_the_documented_ones() {
+    let documented = "
+        CREATED                      HD    Open      -         -       -
+        RECEIVED                     HD    Open      Pending   -       flOrderReceived
+        PENDING_PAYMENT              HD    Open      Pending   Pending -
+        ESCALATED                    HD    Open      Delayed   -       flOrderEscalated
+        BOOKED                       HD    Confirmed Pending   -       flOrderBooked
+        PICK_PACK                    HD    Confirmed Pending   -       flOrderPicking
+        PICK_PACK_CC                 CC    Confirmed Pending   -       flOrderPicking
+        AWAITING_COURIER_COLLECTION  MULTI Confirmed Ready     -       flOrderReady
+        AWAITING_CUSTOMER_COLLECTION CC    Confirmed Ready     -       flOrderReady
+        AWAITING_COLLECTION          CC    Confirmed Ready     -       flOrderReady
+        COMPLETE                     HD    Complete  Shipped   Paid    flOrderComplete
+        COMPLETE                     CC    Complete  Delivered Paid    flOrderComplete
+        COMPLETE                     MULTI Complete  Shipped   Paid    flOrderComplete
+        CANCELLED                    HD    Cancelled Canceled  -       flOrderCancelled
+    ";
+    let mut world = World::new(json!({
+        "order_status": {"payment": {"enabled": true}, "workflow_state": {"enabled": true}},
+    }));
+    world.known.states.push(
+        serde_json::from_value(json!({"id": "id-of-flOrderCancelled", "key": "flOrderCancelled", "initial": true}))
+            .unwrap(),
+    );
+    world.known.states.iter_mut().for_each(|state| state.initial = true);
+    for line in documented.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        let order = world.round(&new_order(), &fluent(columns[1], columns[0]), &only_status());
+        let state = order.state.as_ref().and_then(|state| state.id.as_deref());
+        let got = [
+            columns[0],
+            columns[1],
+            &order.order_state,
+            order.shipment_state.as_deref().unwrap_or("-"),
+            order.payment_state.as_deref().unwrap_or("-"),
+            state.map_or("-", |id| id.trim_start_matches("id-of-")),
+        ];
+        assert_eq!(got, columns.as_slice());
+    }
+}
+
 #[test]
 fn the_operators_rows_beat_the_built_in_ones_of_a_type() {
     let states_of = |config: Value, kind: &str, status: &str| {
@@ -245,26 +288,48 @@ fn workflow_states_follow_transitions_and_never_go_back() {
     let moved = |world: &World, order: &RememberedOrder, status: &str| {
         let projection = world.project(order, &fluent("HD", status), &only_status());
         let actions: Vec<Value> = projection.actions.iter().map(|planned| json!(planned.action)).collect();
-        (actions, notes_of(&projection.notes).into_iter().map(str::to_owned).collect::<Vec<_>>())
+        (actions, projection.notes.iter().map(ToString::to_string).collect::<Vec<_>>())
     };
     let goes = |key: &str| json!({"action": "transitionState", "state": {"typeId": "state", "key": key}});
 
     // Received is the only initial State, and leads to Booked only.
     let strict = world(false);
     assert_eq!(moved(&strict, &new_order(), "RECEIVED"), (vec![goes("flOrderReceived")], vec![]));
-    let not_allowed = vec!["order_status.transition_not_allowed".to_owned()];
-    assert_eq!(moved(&strict, &new_order(), "BOOKED"), (vec![], not_allowed.clone()));
+    let not_allowed = |from: &str, to: &str| {
+        let code = "order_status.transition_not_allowed";
+        vec![format!("{code}: State {from} of order 100234 has no transition to {to}; the State was left as it is.")]
+    };
+    assert_eq!(moved(&strict, &new_order(), "BOOKED"), (vec![], not_allowed("(none)", "flOrderBooked")));
     assert_eq!(moved(&strict, &in_state("flOrderReceived"), "BOOKED"), (vec![goes("flOrderBooked")], vec![]));
-    assert_eq!(moved(&strict, &in_state("flOrderReceived"), "COMPLETE"), (vec![], not_allowed));
+    assert_eq!(
+        moved(&strict, &in_state("flOrderReceived"), "COMPLETE"),
+        (vec![], not_allowed("flOrderReceived", "flOrderComplete"))
+    );
     assert_eq!(moved(&strict, &in_state("flOrderBooked"), "COMPLETE"), (vec![goes("flOrderComplete")], vec![]));
-    let back = vec!["order_status.backward".to_owned()];
-    assert_eq!(moved(&strict, &in_state("flOrderBooked"), "ESCALATED"), (vec![], back));
-    let missing = vec!["order_status.state_missing".to_owned()];
-    assert_eq!(moved(&strict, &in_state("flOrderBooked"), "CANCELLED"), (vec![], missing));
+    let back = "order_status.backward: Fluent order HD_100234 is ESCALATED; state would go from flOrderBooked to \
+                flOrderEscalated, which is a step back. It was not written.";
+    assert_eq!(moved(&strict, &in_state("flOrderBooked"), "ESCALATED"), (vec![], vec![back.to_owned()]));
+    let missing = "order_status.state_missing: State flOrderCancelled does not exist in commercetools; create it or run \
+                   provision. The rest was written.";
+    assert_eq!(moved(&strict, &in_state("flOrderBooked"), "CANCELLED"), (vec![], vec![missing.to_owned()]));
 
+    // Force is used where it is needed.
     let mut forced = goes("flOrderComplete");
     forced["force"] = json!(true);
+    assert_eq!(moved(&world(true), &in_state("flOrderReceived"), "BOOKED"), (vec![goes("flOrderBooked")], vec![]));
     assert_eq!(moved(&world(true), &in_state("flOrderReceived"), "COMPLETE"), (vec![forced], vec![]));
+}
+
+#[test]
+fn a_status_that_only_has_a_workflow_state_is_mapped() {
+    let world = |enabled: bool| {
+        let workflow = json!({"enabled": enabled, "mapping": {"GIFT_WRAPPING": "flOrderReceived"}});
+        World::new(json!({"order_status": {"workflow_state": workflow}}))
+    };
+    let on = world(true).project(&new_order(), &fluent("HD", "GIFT_WRAPPING"), &only_status());
+    assert_eq!((on.actions.len(), notes(&on)), (1, vec![]));
+    let off = world(false).project(&new_order(), &fluent("HD", "GIFT_WRAPPING"), &only_status());
+    assert_eq!((off.actions.len(), notes(&off)), (0, vec!["order_status.unmapped"]));
 }
 
 #[test]
@@ -285,6 +350,17 @@ fn an_order_of_another_fluent_order_is_not_touched() {
         projection.rejected[0].refusal.failure,
         Failure::rejected("commercetools order 100234 is already linked to Fluent order 1111; not linked to 6469.")
     );
+}
+
+#[test]
+fn an_order_that_names_this_fluent_order_among_others_is_linked() {
+    let entry = |id: &str| {
+        let info = json!({"channel": {"typeId": "channel", "id": "id-of-channel"}, "externalId": id});
+        serde_json::from_value(info).unwrap()
+    };
+    let order = RememberedOrder { sync_info: vec![entry("1111"), entry("6469")], ..new_order() };
+    let projection = World::new(json!({})).project(&order, &fluent("HD", "CREATED"), &both());
+    assert_eq!((projection.actions, projection.rejected), (vec![], vec![]));
 }
 
 #[test]
