@@ -219,6 +219,11 @@ impl Front {
         self.stop.cancel();
     }
 
+    /// Waits for [`Front::stop`]; what a platform does on its own ends then.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
+    }
+
     /// Serves `router` behind this front until [`Front::stop`].
     pub async fn serve(self: Arc<Self>, listener: TcpListener, router: Router) {
         let router = router.merge(self.clone().control());

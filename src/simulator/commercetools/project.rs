@@ -1,0 +1,226 @@
+//! The state of the simulated project: documents, versions, message numbers. Everything lives behind
+//! one mutex, so the ledger's order is the order of the changes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+use super::message::{self, Event};
+use super::oauth::Tokens;
+use super::push::Pusher;
+use super::refusal::{Answer, Refusal};
+use super::resource::{Resource, of_type, resource};
+use crate::clock::{Clock, Millis, rfc3339};
+
+pub(super) struct Project {
+    pub key: String,
+    pub clock: Clock,
+    pub tokens: Tokens,
+    /// Project setting `messages.enabled`: are Messages stored and can they be queried?
+    pub messages_enabled: bool,
+    /// How long after its timestamp a written row shows up in queries.
+    pub late: Millis,
+    pub subscriptions: Vec<Arc<Pusher>>,
+    /// Every Message ever sent, in Platform format.
+    pub notifications: Vec<Value>,
+    created_at: String,
+    collections: HashMap<&'static str, Collection>,
+    /// Last `sequenceNumber` per resource id.
+    sequences: HashMap<String, u64>,
+    dice: StdRng,
+}
+
+/// Documents of one resource. Ordered by the id's text, which is deliberately not the order in which
+/// the platform sorts ids: a query without `sort` promises nothing.
+#[derive(Default)]
+struct Collection {
+    rows: BTreeMap<String, Row>,
+    keys: HashMap<String, String>,
+}
+
+struct Row {
+    document: Value,
+    /// What queries see until `visible_at`.
+    before: Option<Value>,
+    visible_at: Millis,
+}
+
+impl Row {
+    fn visible(&self, now: Millis) -> Option<&Value> {
+        if now >= self.visible_at { Some(&self.document) } else { self.before.as_ref() }
+    }
+}
+
+/// Who changes something.
+#[derive(Clone, Copy)]
+pub(super) enum Author<'a> {
+    Client(&'a str),
+    /// The shop itself; there is no API client to name.
+    Shop,
+}
+
+impl Project {
+    pub fn new(key: String, clock: Clock, seed: u64) -> Self {
+        let created_at = rfc3339(clock.now());
+        Self {
+            key,
+            clock,
+            tokens: Tokens::default(),
+            messages_enabled: false,
+            late: 0,
+            subscriptions: Vec::new(),
+            notifications: Vec::new(),
+            created_at,
+            collections: HashMap::new(),
+            sequences: HashMap::new(),
+            dice: StdRng::seed_from_u64(seed),
+        }
+    }
+
+    /// The answer to `GET /{projectKey}`.
+    pub fn settings(&self) -> Value {
+        json!({
+            "version": 1,
+            "key": self.key,
+            "name": self.key,
+            "countries": ["DE", "AT", "US"],
+            "currencies": ["EUR", "USD", "JPY"],
+            "languages": ["en-GB", "de-DE"],
+            "createdAt": self.created_at,
+            "messages": {"enabled": self.messages_enabled, "deleteDaysAfterCreation": 15},
+            "carts": {"deleteDaysAfterLastModification": 90, "countryTaxRateFallbackEnabled": false},
+            "discounts": {"discountCombinationMode": "Stacking"},
+            "inventory": {"releaseExpiredReservations": true, "reservationExpirationInMinutes": 1440},
+            "productCatalogModel": "Classic"
+        })
+    }
+
+    pub fn new_id(&mut self) -> String {
+        uuid::Builder::from_random_bytes(self.dice.random()).into_uuid().to_string()
+    }
+
+    /// Reads by id are strongly consistent (A3).
+    pub fn find(&self, resource: &Resource, id: &str) -> Option<&Value> {
+        self.collections.get(resource.path)?.rows.get(id).map(|row| &row.document)
+    }
+
+    pub fn find_key(&self, resource: &Resource, key: &str) -> Option<&Value> {
+        let id = self.collections.get(resource.path)?.keys.get(key)?;
+        self.find(resource, id)
+    }
+
+    /// All documents, whether queries see them yet or not.
+    pub fn all(&self, resource: &Resource) -> impl Iterator<Item = &Value> {
+        self.collections.get(resource.path).into_iter().flat_map(|all| all.rows.values()).map(|row| &row.document)
+    }
+
+    /// What a query sees now.
+    pub fn visible(&self, resource: &Resource) -> impl Iterator<Item = &Value> {
+        let now = self.clock.now();
+        let rows = self.collections.get(resource.path).into_iter().flat_map(|all| all.rows.values());
+        rows.filter_map(move |row| row.visible(now))
+    }
+
+    /// Follows a resource identifier (`id` or `key`) in `field`, which must be of type `type_id`.
+    pub fn resolve(&self, type_id: &str, field: &str, identifier: Option<&Value>) -> Answer<&Value> {
+        let identifier = identifier.filter(|value| value.is_object());
+        let identifier = identifier.ok_or_else(|| Refusal::invalid_json(format!("{field}: Missing required value")))?;
+        let text = |name: &str| identifier.get(name).and_then(Value::as_str);
+        if text("typeId").is_some_and(|found| found != type_id) {
+            return Err(Refusal::invalid_json(format!("{field} -> typeId: Expected '{type_id}'")));
+        }
+        let target = of_type(type_id);
+        let (name, value, found) = match (text("id"), text("key")) {
+            (Some(id), _) => ("id", id, target.and_then(|target| self.find(target, id))),
+            (None, Some(key)) => ("key", key, target.and_then(|target| self.find_key(target, key))),
+            (None, None) => return Err(Refusal::invalid_json(format!("{field}: Either 'id' or 'key' is required"))),
+        };
+        found.ok_or_else(|| Refusal::reference(type_id, name, value))
+    }
+
+    /// Refuses a document whose unique identifier another one has.
+    pub fn check_unique(&self, resource: &Resource, document: &Value) -> Answer<()> {
+        let Some((field, _)) = resource.key else { return Ok(()) };
+        let Some(key) = document.get(field).and_then(Value::as_str) else { return Ok(()) };
+        match self.find_key(resource, key) {
+            Some(other) if other["id"] != document["id"] => Err(Refusal::duplicate(field, &document[field])),
+            _ => Ok(()),
+        }
+    }
+
+    /// Stores `document` as its next version and tells the world. `steps` are the changes on the way,
+    /// each with the version it led to. The caller has checked uniqueness.
+    pub fn commit(
+        &mut self,
+        resource: &'static Resource,
+        mut document: Value,
+        author: Author,
+        steps: Vec<(u64, Event)>,
+    ) -> Value {
+        let now = rfc3339(self.clock.now());
+        if document.get("createdAt").is_none() {
+            document["createdAt"] = now.as_str().into();
+            if let Author::Client(id) = author {
+                document["createdBy"] = message::client(id);
+            }
+        }
+        document["lastModifiedAt"] = now.into();
+        match (author, document.as_object_mut()) {
+            (Author::Client(id), _) => document["lastModifiedBy"] = message::client(id),
+            (Author::Shop, Some(fields)) => drop(fields.remove("lastModifiedBy")),
+            (Author::Shop, None) => {}
+        }
+        self.write(resource, document.clone());
+        for (version, event) in steps {
+            self.announce(resource, &document, version, event, author);
+        }
+        document
+    }
+
+    fn write(&mut self, resource: &'static Resource, document: Value) {
+        let now = self.clock.now();
+        let id = document["id"].as_str().unwrap_or_default().to_owned();
+        let collection = self.collections.entry(resource.path).or_default();
+        let before = collection.rows.remove(&id);
+        if let Some((field, _)) = resource.key {
+            if let Some(old) = before.as_ref().and_then(|row| row.document.get(field)?.as_str()) {
+                collection.keys.remove(old);
+            }
+            if let Some(key) = document.get(field).and_then(Value::as_str) {
+                collection.keys.insert(key.to_owned(), id.clone());
+            }
+        }
+        let before = before.filter(|_| self.late > 0).and_then(|row| row.visible(now).cloned());
+        collection.rows.insert(id, Row { document, before, visible_at: now + self.late });
+    }
+
+    fn announce(&mut self, resource: &Resource, document: &Value, version: u64, mut event: Event, author: Author) {
+        // A creation carries the whole resource: as stored, with its dates.
+        if let Some(whole) = event.fields.get_mut(resource.type_id) {
+            *whole = document.clone();
+        }
+        let id = document["id"].as_str().unwrap_or_default();
+        let sequence = self.sequences.entry(id.to_owned()).or_default();
+        *sequence += 1;
+        let sequence = *sequence;
+        let message_id = self.new_id();
+        let message = message::message(&message_id, sequence, resource.type_id, document, version, event, author);
+        let notification = message::notification(&self.key, &message);
+        for subscription in &self.subscriptions {
+            subscription.enqueue(&notification);
+        }
+        self.notifications.push(notification);
+        if let (true, Some(messages)) = (self.messages_enabled, self::resource("messages")) {
+            self.write(messages, message);
+        }
+    }
+
+    /// Rows written from now on show up in queries this long after their timestamp.
+    pub fn commit_late(&mut self, by: Duration) {
+        self.late = by.as_millis() as Millis;
+    }
+}
