@@ -19,6 +19,8 @@
 //! | custom field without Type, outside the Type, of the wrong type, or removed though absent | 400 `InvalidOperation`, `InvalidField` | A8, A9 |
 //! | `transitionState` to a State that is not initial or not among the transitions | 400 `InvalidOperation` | A8 |
 //! | a new order number over an old one | 400 `InvalidOperation` | A8 |
+//! | key of a channel, Type or State outside `[A-Za-z0-9_-]{2,256}` | 400 `InvalidField` | A9 |
+//! | field of a Type that another Type of the resource defines with another type | 400 `InvalidOperation` | A9 |
 //! | address without ISO country | 400 `InvalidJsonInput` | A9 |
 //! | `/messages` while the project setting is off | 400 `InvalidOperation` | A5 |
 //!
@@ -142,6 +144,7 @@ impl Commercetools {
             front: Front::new(clock.clone(), naming, options.traffic, options.seed),
             project: Mutex::new(Project::new(options.project_key.clone(), clock, options.seed)),
             http: http_client().map_err(std::io::Error::other)?,
+            // Servers and pushers outlive the calls that start them; they end with the front.
             runtime: Handle::current(),
             options,
         }));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::custom;
 use super::project::Project;
 use super::refusal::{Answer, Refusal};
-use super::update::{address, check_enum, localized, set, text, unknown_action};
+use super::update::{address, check_enum, key, localized, set, unknown_action};
 
 const ROLES: &[&str] = &["InventorySupply", "ProductDistribution", "OrderExport", "OrderImport", "Primary"];
 
@@ -15,7 +15,7 @@ pub(super) fn create(project: &Project, draft: &Value) -> Answer<Value> {
         Some(_) => roles(draft)?,
         None => vec!["InventorySupply".into()],
     };
-    let mut channel = json!({"key": text(draft, "key")?, "roles": roles});
+    let mut channel = json!({"key": key(draft)?, "roles": roles});
     for field in ["name", "description"] {
         set(&mut channel, field, localized(draft, field)?);
     }
@@ -42,7 +42,7 @@ pub(super) fn change(project: &Project, channel: &mut Value, name: &str, action:
             channel["roles"] = kept.into_iter().filter(|role| !gone.contains(role)).collect();
         }
         "setRoles" => channel["roles"] = roles(action)?.into(),
-        "changeKey" => channel["key"] = text(action, "key")?.into(),
+        "changeKey" => channel["key"] = key(action)?,
         "changeName" => set(channel, "name", localized(action, "name")?),
         "changeDescription" => set(channel, "description", localized(action, "description")?),
         "setAddress" => set(channel, "address", address(action, "address")?),

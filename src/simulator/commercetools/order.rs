@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::custom;
 use super::project::Project;
 use super::refusal::{Answer, Refusal};
-use super::update::{address, one_of, set, text, unknown_action};
+use super::update::{address, one_of, optional_text, set, text, unknown_action};
 use crate::clock::{parse_rfc3339, rfc3339};
 
 const ORDER_STATES: &[&str] = &["Open", "Confirmed", "Complete", "Cancelled"];
@@ -26,7 +26,7 @@ pub(super) fn change(project: &Project, order: &mut Value, name: &str, action: &
         "transitionState" => transition_state(project, order, action)?,
         "setBillingAddress" => set(order, "billingAddress", address(action, "address")?),
         "setShippingAddress" => set(order, "shippingAddress", address(action, "address")?),
-        "setCustomerEmail" => set(order, "customerEmail", action.get("email").cloned()),
+        "setCustomerEmail" => set(order, "customerEmail", optional_text(action, "email")?),
         "addPayment" => add_payment(project, order, action)?,
         "setOrderNumber" => set_order_number(order, action)?,
         other if NOT_SIMULATED.contains(&other) => return Err(Refusal::not_simulated(format!("Order action {other}"))),
@@ -55,7 +55,7 @@ fn update_sync_info(project: &Project, order: &mut Value, action: &Value) -> Ans
         "channel": {"typeId": "channel", "id": channel["id"]},
         "syncedAt": rfc3339(synced_at),
     });
-    set(&mut entry, "externalId", action.get("externalId").cloned());
+    set(&mut entry, "externalId", optional_text(action, "externalId")?);
     let mut entries = order["syncInfo"].as_array().cloned().unwrap_or_default();
     match entries.iter_mut().find(|found| found["channel"]["id"] == channel["id"]) {
         Some(found) => *found = entry,

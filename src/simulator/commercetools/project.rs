@@ -25,8 +25,8 @@ pub(super) struct Project {
     /// How long after its timestamp a written row shows up in queries.
     pub late: Millis,
     pub subscriptions: Vec<Arc<Pusher>>,
-    /// Every Message ever sent, in Platform format.
-    pub notifications: Vec<Value>,
+    /// Every Message ever sent, in Platform format; as text, because there may be very many.
+    pub notifications: Vec<Arc<str>>,
     created_at: String,
     collections: HashMap<&'static str, Collection>,
     /// Last `sequenceNumber` per resource id.
@@ -209,7 +209,7 @@ impl Project {
         let sequence = *sequence;
         let message_id = self.new_id();
         let message = message::message(&message_id, sequence, resource.type_id, document, version, event, author);
-        let notification = message::notification(&self.key, &message);
+        let notification: Arc<str> = message::notification(&self.key, &message).to_string().into();
         for subscription in &self.subscriptions {
             subscription.enqueue(&notification);
         }

@@ -3,13 +3,13 @@
 //! The platform itself has no plain webhook; this stands for any queue that pushes the notification
 //! in Platform format to an HTTP endpoint.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::clock::{Clock, Millis};
@@ -48,14 +48,21 @@ pub(super) struct Pusher {
 }
 
 struct Queue {
-    waiting: Vec<Delivery>,
+    /// By due time, then in the order of arrival.
+    waiting: BTreeMap<(Millis, u64), Delivery>,
+    arrivals: u64,
     in_flight: usize,
     dice: StdRng,
 }
 
-#[derive(Clone)]
+impl Queue {
+    fn push(&mut self, due: Millis, delivery: Delivery) {
+        self.arrivals += 1;
+        self.waiting.insert((due, self.arrivals), delivery);
+    }
+}
+
 struct Delivery {
-    due: Millis,
     since: Millis,
     attempts: u32,
     body: Arc<str>,
@@ -63,7 +70,7 @@ struct Delivery {
 
 impl Pusher {
     pub fn new(push: Push, clock: Clock, http: reqwest::Client, seed: u64) -> Arc<Self> {
-        let queue = Queue { waiting: Vec::new(), in_flight: 0, dice: StdRng::seed_from_u64(seed) };
+        let queue = Queue { waiting: BTreeMap::new(), arrivals: 0, in_flight: 0, dice: StdRng::seed_from_u64(seed) };
         Arc::new(Self { push, clock, http, queue: Mutex::new(queue), wake: Notify::new() })
     }
 
@@ -83,17 +90,16 @@ impl Pusher {
     }
 
     /// Puts a notification in line, as the dice decide.
-    pub fn enqueue(&self, notification: &Value) {
+    pub fn enqueue(&self, body: &Arc<str>) {
         let now = self.clock.now();
         let mut queue = lock(&self.queue);
         if queue.dice.random_bool(self.push.drop.clamp(0.0, 1.0)) {
             return;
         }
         let copies = 1 + u32::from(queue.dice.random_bool(self.push.duplicate.clamp(0.0, 1.0)));
-        let body: Arc<str> = notification.to_string().into();
         for _ in 0..copies {
             let delay = if self.push.reorder { queue.dice.random_range(0..2000) } else { 0 };
-            queue.waiting.push(Delivery { due: now + delay, since: now, attempts: 0, body: body.clone() });
+            queue.push(now + delay, Delivery { since: now, attempts: 0, body: body.clone() });
         }
         drop(queue);
         self.wake.notify_one();
@@ -103,7 +109,7 @@ impl Pusher {
     pub fn pending(&self) -> usize {
         let now = self.clock.now();
         let queue = lock(&self.queue);
-        queue.in_flight + queue.waiting.iter().filter(|delivery| delivery.due <= now).count()
+        queue.in_flight + queue.waiting.range(..=(now, u64::MAX)).count()
     }
 
     /// One attempt, now, whatever the dice say; the status, or 0 without an answer.
@@ -128,10 +134,10 @@ impl Pusher {
     fn take(&self) -> Option<Delivery> {
         let now = self.clock.now();
         let mut queue = lock(&self.queue);
-        let due = queue.waiting.iter().enumerate().filter(|(_, delivery)| delivery.due <= now);
-        let (at, _) = due.min_by_key(|(_, delivery)| delivery.due)?;
+        let entry = queue.waiting.first_entry().filter(|entry| entry.key().0 <= now)?;
+        let delivery = entry.remove();
         queue.in_flight += 1;
-        Some(queue.waiting.remove(at))
+        Some(delivery)
     }
 
     /// A failed delivery comes back after 1 s, 2 s, 4 s … 60 s, for 24 h in all.
@@ -142,13 +148,13 @@ impl Pusher {
         if delivered || now - delivery.since >= GIVE_UP {
             return;
         }
-        delivery.due = now + (1000_i64 << delivery.attempts.min(6)).min(60_000);
+        let due = now + (1000_i64 << delivery.attempts.min(6)).min(60_000);
         delivery.attempts += 1;
-        queue.waiting.push(delivery);
+        queue.push(due, delivery);
     }
 
     async fn rest(&self) {
-        let next = lock(&self.queue).waiting.iter().map(|delivery| delivery.due).min();
+        let next = lock(&self.queue).waiting.first_key_value().map(|((due, _), _)| *due);
         match next {
             None => self.wake.notified().await,
             Some(due) => tokio::select! {

@@ -91,7 +91,7 @@ impl Commercetools {
         let pusher = Pusher::new(push, project.clock.clone(), self.0.http.clone(), seed);
         let (id, at) = (project.new_id(), rfc3339(project.clock.now()));
         let key = format!("subscription-{}", project.subscriptions.len() + 1);
-        pusher.enqueue(&message::test_notification(&project.key, &id, &key, &at));
+        pusher.enqueue(&message::test_notification(&project.key, &id, &key, &at).to_string().into());
         for _ in 0..pusher.workers() {
             self.0.runtime.spawn(pusher.clone().run(self.0.front.clone()));
         }
@@ -105,7 +105,9 @@ impl Commercetools {
 
     /// Every message notification so far, whether a subscription delivered it or not.
     pub fn notifications(&self) -> Vec<Value> {
-        lock(&self.0.project).notifications.clone()
+        let texts = lock(&self.0.project).notifications.clone();
+        // Written by this process: every one of them is JSON.
+        texts.iter().filter_map(|text| serde_json::from_str(text).ok()).collect()
     }
 
     /// Sends a notification (again) to every subscription, once and now. Answers the status of each;

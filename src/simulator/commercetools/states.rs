@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::project::Project;
 use super::refusal::{Answer, Refusal};
-use super::update::{check_enum, localized, one_of, set, text, unknown_action};
+use super::update::{check_enum, key, localized, one_of, set, unknown_action};
 
 const TYPES: &[&str] = &[
     "OrderState",
@@ -21,7 +21,7 @@ const TYPES: &[&str] = &[
 /// A State from its draft; `initial` is true unless the draft says otherwise.
 pub(super) fn create(project: &Project, draft: &Value) -> Answer<Value> {
     let mut state = json!({
-        "key": text(draft, "key")?,
+        "key": key(draft)?,
         "type": one_of(draft, "type", TYPES)?,
         "initial": draft["initial"] != false,
         "builtIn": false,
@@ -46,7 +46,7 @@ pub(super) fn change(project: &Project, state: &mut Value, name: &str, action: &
             None => return Err(Refusal::invalid_json("initial: Missing required value")),
         },
         "setTransitions" => set(state, "transitions", transitions(project, action)?),
-        "changeKey" => state["key"] = text(action, "key")?.into(),
+        "changeKey" => state["key"] = key(action)?,
         "setName" => set(state, "name", localized(action, "name")?),
         "setDescription" => set(state, "description", localized(action, "description")?),
         "changeType" | "addRoles" | "removeRoles" | "setRoles" => {

@@ -145,6 +145,51 @@ async fn orders_are_found_by_id_number_and_predicate() {
     assert_eq!(caller.platform.front().received("GET /orders/{id}"), 2);
 }
 
+/// The amounts of a golden example: 2 × 29.99 and 4.95 for shipping, 4.93 off the total.
+#[tokio::test]
+async fn a_placed_order_adds_up() {
+    let caller = Caller::new().await;
+    let draft = caller.platform.order(Some("10006")).line("TEE-RED-L", 2, 2999).customer(ADA);
+    let id = draft.shipping(495).total_discount(493).payment("CREDIT_CARD", 6000).place();
+    let order = caller.platform.document("orders", &id).unwrap();
+    let cents = |path: &str| order.pointer(path).and_then(|money| money["centAmount"].as_i64());
+    for (path, expected) in [
+        ("/totalPrice", 6000),
+        ("/taxedPrice/totalNet", 5042),
+        ("/taxedPrice/totalGross", 6000),
+        ("/taxedPrice/totalTax", 958),
+        ("/lineItems/0/taxedPrice/totalNet", 5040),
+        ("/shippingInfo/taxedPrice/totalNet", 416),
+        ("/discountOnTotalPrice/discountedNetAmount", 414),
+        ("/discountOnTotalPrice/discountedGrossAmount", 493),
+    ] {
+        assert_eq!(cents(path), Some(expected), "{path}");
+    }
+    assert_eq!(order["paymentState"], "Paid");
+    assert_eq!(order["billingAddress"]["city"], "Wien");
+    assert_eq!(order["lineItems"][0]["productKey"], "tee-basic");
+    let poison = caller.platform.order(None).without_sku().place();
+    assert!(caller.platform.document("orders", &poison).unwrap()["lineItems"][0]["variant"].get("sku").is_none());
+}
+
+#[tokio::test]
+async fn types_refuse_fields_that_contradict_each_other() {
+    let caller = Caller::new().await;
+    let draft = |key: &str, kind: &str| {
+        let field = json!({"name": "flOrderId", "label": {"en": "Id"}, "required": false, "type": {"name": kind}});
+        json!({"key": key, "name": {"en": "T"}, "resourceTypeIds": ["order"], "fieldDefinitions": [field]})
+    };
+    assert_eq!(code(&caller.write("/types", draft("mine", "Number")).await), (400, "InvalidOperation"));
+    assert_eq!(code(&caller.write("/types", draft("mine", "Text")).await), (400, "InvalidJsonInput"));
+    assert_eq!(code(&caller.write("/types", draft("not a key", "String")).await), (400, "InvalidField"));
+    let (status, created) = caller.write("/types", draft("mine", "String")).await;
+    assert_eq!((status, &created["version"]), (201, &json!(1)));
+    let again = json!({"action": "addFieldDefinition", "fieldDefinition": draft("x", "String")["fieldDefinitions"][0]});
+    let update = json!({"version": 1, "actions": [again]});
+    assert_eq!(code(&caller.write("/types/key=mine", update).await), (400, "DuplicateField"));
+    assert_eq!(caller.read("/types/key=mine").await.1, created);
+}
+
 #[tokio::test]
 async fn malformed_queries_are_refused() {
     let caller = Caller::new().await;
@@ -228,6 +273,8 @@ async fn all_actions_apply_or_none() {
         (link("stock"), "InvalidOperation"),
         (json!({"action": "setCustomField", "name": "flOrderId", "value": "1"}), "InvalidOperation"),
         (json!({"action": "setBillingAddress", "address": {"city": "Berlin"}}), "InvalidJsonInput"),
+        (json!({"action": "setCustomerEmail", "email": 7}), "InvalidJsonInput"),
+        (json!({"action": "addPayment", "payment": {"typeId": "payment", "id": "p"}}), "ReferencedResourceNotFound"),
         (json!({"action": "addDelivery"}), "General"),
     ] {
         let refused = caller.update(&id, 1, json!([good, bad])).await;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::project::Project;
 use super::refusal::{Answer, Refusal};
 use super::resource::of_type;
-use super::update::{check_enum, localized, set, text, unknown_action};
+use super::update::{check_enum, key, localized, set, text, unknown_action};
 
 /// A Type from its draft.
 pub(super) fn create(project: &Project, draft: &Value) -> Answer<Value> {
@@ -15,7 +15,7 @@ pub(super) fn create(project: &Project, draft: &Value) -> Answer<Value> {
     for id in ids {
         check_enum("resourceTypeIds", id.as_str().unwrap_or_default(), RESOURCE_TYPE_IDS)?;
     }
-    let mut created = json!({"key": text(draft, "key")?, "name": name, "resourceTypeIds": ids, "fieldDefinitions": []});
+    let mut created = json!({"key": key(draft)?, "name": name, "resourceTypeIds": ids, "fieldDefinitions": []});
     set(&mut created, "description", localized(draft, "description")?);
     for definition in draft["fieldDefinitions"].as_array().into_iter().flatten() {
         add(project, &mut created, definition)?;
@@ -27,7 +27,7 @@ pub(super) fn create(project: &Project, draft: &Value) -> Answer<Value> {
 pub(super) fn change(project: &Project, changed: &mut Value, name: &str, action: &Value) -> Answer<()> {
     match name {
         "addFieldDefinition" => add(project, changed, &action["fieldDefinition"])?,
-        "changeKey" => changed["key"] = text(action, "key")?.into(),
+        "changeKey" => changed["key"] = key(action)?,
         "changeName" => set(changed, "name", localized(action, "name")?),
         "setDescription" => set(changed, "description", localized(action, "description")?),
         other if NOT_SIMULATED.contains(&other) => return Err(Refusal::not_simulated(format!("Type action {other}"))),

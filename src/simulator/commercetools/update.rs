@@ -109,6 +109,25 @@ pub(super) fn text<'a>(of: &'a Value, field: &str) -> Answer<&'a str> {
         .ok_or_else(|| Refusal::invalid_json(format!("{field}: Missing required value")))
 }
 
+/// A field that may be absent or null, and must be a text otherwise.
+pub(super) fn optional_text(of: &Value, field: &str) -> Answer<Option<Value>> {
+    match of.get(field).filter(|value| !value.is_null()) {
+        None => Ok(None),
+        Some(value) if value.is_string() => Ok(Some(value.clone())),
+        Some(_) => Err(Refusal::invalid_json(format!("{field}: Expected a text"))),
+    }
+}
+
+/// A key: 2 to 256 letters, digits, `_` or `-` (A9).
+pub(super) fn key(of: &Value) -> Answer<Value> {
+    let key = text(of, "key")?;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if !(2..=256).contains(&key.len()) || !key.bytes().all(allowed) {
+        return Err(Refusal::invalid_field("key", &of["key"], "Expected 2 to 256 letters, digits, '_' or '-'."));
+    }
+    Ok(key.into())
+}
+
 /// A text that must be one of `allowed`.
 pub(super) fn one_of<'a>(of: &'a Value, field: &str, allowed: &[&str]) -> Answer<&'a str> {
     let value = text(of, field)?;
