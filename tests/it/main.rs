@@ -1,4 +1,8 @@
-//! The one integration-test binary.
+//! The one integration-test program: a module per story, so that the whole tree is linked once.
 
 mod golden_fluent_to_commercetools;
+mod layers;
 mod order_update;
+mod source;
+mod structure;
+mod summary;
