@@ -1,7 +1,28 @@
 //! Configuration: the only place that reads files and the environment.
+//!
+//! [`load`] merges the embedded defaults, files, a profile and environment variables and reports
+//! everything that is wrong with its place; [`check()`] looks at what the values mean together.
+//! Secrets stay where they are until [`value::Secret::read`].
 
+mod check;
+mod environment;
 pub mod flows;
+mod load;
+mod merge;
 pub mod model;
+mod node;
+mod problem;
+mod remote;
+mod schema;
+pub mod secret;
+mod shape;
+mod validate;
 pub mod value;
+mod yaml;
 
+pub use check::check;
+pub use load::{Loaded, Setting, Sources, load};
 pub use model::Config;
+pub use node::Origin;
+pub use problem::{Problem, Problems};
+pub use schema::schema;

@@ -18,6 +18,7 @@ pub struct Locale {
 #[serde(deny_unknown_fields)]
 pub struct Money {
     /// Decimals kept when a unit amount has to be divided.
+    #[schemars(range(max = 12))]
     pub unit_scale: u32,
 }
 
@@ -134,7 +135,9 @@ pub struct Delivery {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShippingMethod {
+    /// Instead of the one of `hd`.
     pub fulfilment_type: Option<String>,
+    /// Instead of the one of `hd`.
     pub delivery_type: Option<String>,
 }
 
@@ -194,7 +197,10 @@ pub struct OrderUpdate {
     /// A Fluent order that commercetools does not know.
     pub unknown_order: UnknownOrder,
     pub unknown_order_wait: Span,
+    #[schemars(range(min = 1))]
     pub conflict_rounds: u32,
+    /// commercetools takes at most 500 actions in one update.
+    #[schemars(range(min = 1, max = 500))]
     pub max_actions: usize,
 }
 
@@ -210,6 +216,7 @@ pub enum UnknownOrder {
 #[serde(deny_unknown_fields)]
 pub struct CustomTypes {
     /// Most characters of a String field.
+    #[schemars(range(min = 1))]
     pub max_length: usize,
     pub order: CustomType,
 }
@@ -279,8 +286,11 @@ pub struct WorkflowState {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AllowBack {
+    /// Which state.
     pub axis: AxisName,
+    /// State the order has.
     pub from: String,
+    /// State that may be written over it.
     pub to: String,
 }
 

@@ -82,6 +82,7 @@ pub struct Database {
     /// Appended to a Postgres URL without one.
     pub password: Option<Secret>,
     /// Postgres connections. SQLite has one writer and four readers.
+    #[schemars(range(min = 1))]
     pub pool: u32,
     /// Run migrations at start, or only by `database migrate`.
     pub migrate: Migrate,
@@ -100,6 +101,7 @@ pub enum Migrate {
 #[serde(deny_unknown_fields)]
 pub struct GroupCommit {
     /// Most rows of one commit; there is no added delay.
+    #[schemars(range(min = 1))]
     pub rows: usize,
 }
 
@@ -108,6 +110,7 @@ pub struct GroupCommit {
 #[serde(deny_unknown_fields)]
 pub struct Connection {
     /// `[a-z0-9-]{1,32}`; part of URLs, metrics and tokens.
+    #[schemars(extend("pattern" = "^[a-z0-9-]{1,32}$"))]
     pub name: String,
     /// Off: nothing is taken in, sent or polled for this connection.
     pub enabled: bool,
@@ -115,37 +118,40 @@ pub struct Connection {
     pub commercetools: CommercetoolsRemote,
     /// The Fluent account and retailer.
     pub fluent: FluentRemote,
-    /// Store keys whose orders belong here; empty = all (C 1.1).
+    /// Store keys whose orders belong here; empty = all.
     pub stores: Vec<String>,
-    /// Text fallback (C 1.6).
+    /// Text fallback.
     pub locale: Locale,
-    /// Money that has to be divided (C 1.5).
+    /// Money that has to be divided.
     pub money: Money,
-    /// Prefix of the Fluent attributes we own (C 1.1).
+    /// Prefix of the Fluent attributes we own.
     pub attribute_prefix: String,
-    /// Which webhook names feed which route (F 1.3).
+    /// Which webhook names feed which route.
     pub webhooks: Webhooks,
-    /// Customers (C 4).
+    /// Customers.
     pub customer: Customer,
-    /// Orders (C 5, 6).
+    /// Orders.
     pub order: Order,
-    /// Updates of commercetools orders (F 1.6, 1.7).
+    /// Updates of commercetools orders.
     pub order_update: OrderUpdate,
-    /// Custom types we write (F 1.9).
+    /// Custom types we write.
     pub custom_types: CustomTypes,
-    /// Order status (F 5).
+    /// Order status.
     pub order_status: OrderStatus,
-    /// Link from a commercetools order to its Fluent order (F 10).
+    /// Link from a commercetools order to its Fluent order.
     pub order_link: OrderLink,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CommercetoolsRemote {
+    /// Key of the project.
     pub project_key: String,
     /// `europe-west1.gcp`; fills the two URLs.
     pub region: Option<String>,
+    /// Wins over the region.
     pub api_url: Option<String>,
+    /// Wins over the region.
     pub auth_url: Option<String>,
     pub client_id: String,
     pub client_secret: Secret,
@@ -157,12 +163,17 @@ pub struct CommercetoolsRemote {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FluentRemote {
+    /// Account as in its URL.
     pub account: String,
     /// Fills `base_url`.
     pub environment: Environment,
+    /// Wins over account and environment.
     pub base_url: Option<String>,
+    #[schemars(range(min = 1))]
     pub retailer_id: u64,
+    /// A user of the retailer, with API access.
     pub username: String,
+    /// Secret of that user.
     pub password: Secret,
     /// Usually the account.
     pub client_id: String,
@@ -187,6 +198,7 @@ pub struct ProductCatalogue {
     /// `PC:MASTER:67`
     #[serde(rename = "ref")]
     pub reference: String,
+    /// Type of that catalogue.
     #[serde(rename = "type")]
     pub kind: String,
 }
@@ -196,6 +208,7 @@ pub struct ProductCatalogue {
 pub struct Webhook {
     /// x509 SPKI, base64 or PEM; several are valid at once.
     pub public_keys: Vec<String>,
+    /// Which signatures are accepted.
     pub signature: Signature,
     /// When set, only `…/webhook/{connection}/{path_token}` is accepted.
     pub path_token: Option<Secret>,
@@ -235,6 +248,7 @@ pub struct Push {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Plain {
+    /// The path answers.
     pub enabled: bool,
 }
 
@@ -254,12 +268,16 @@ pub struct Route {
 #[serde(deny_unknown_fields)]
 pub struct Queue {
     /// Handler tasks.
+    #[schemars(range(min = 1))]
     pub workers: usize,
+    /// Lane by name.
     pub lanes: BTreeMap<String, Lane>,
     /// A daemon that has not renewed its lease for this long is taken for dead.
     pub lease: Span,
+    /// What happens to a message that failed for now.
     pub retry: Retry,
     /// Above this many unfinished messages intake answers 503.
+    #[schemars(range(min = 1))]
     pub max_pending: u64,
 }
 
@@ -269,6 +287,7 @@ pub struct Lane {
     /// Workers nobody else may use.
     pub reserved: usize,
     /// Share of the rest.
+    #[schemars(range(min = 1))]
     pub weight: u32,
 }
 
@@ -288,7 +307,9 @@ pub struct Retry {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budgets {
+    /// Of each commercetools API client.
     pub commercetools: Budget,
+    /// Of each Fluent user.
     pub fluent: Budget,
     /// Lane → guaranteed share of the requests; an unused share is lent.
     pub reserve: BTreeMap<String, Share>,
@@ -297,8 +318,11 @@ pub struct Budgets {
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
+    /// Requests per second at most.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub requests_per_second: f64,
     /// Requests under way at once.
+    #[schemars(range(min = 1))]
     pub in_flight: usize,
 }
 
@@ -312,6 +336,7 @@ pub struct Security {
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Log {
+    /// Shape of a line.
     pub format: LogFormat,
     /// `info`, or directives such as `info,fluent_connector::queue=debug`.
     pub level: String,
@@ -330,5 +355,6 @@ pub enum LogFormat {
 #[serde(deny_unknown_fields)]
 pub struct Simulation {
     /// Shortens our own waits; refused unless every remote is on loopback.
+    #[schemars(extend("exclusiveMinimum" = 0))]
     pub speed: f64,
 }

@@ -149,24 +149,28 @@ macro_rules! text_value {
             fn schema_name() -> Cow<'static, str> {
                 stringify!($type).into()
             }
+            fn inline_schema() -> bool {
+                true
+            }
             fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!({"type": "string", "pattern": $pattern, "description": $say})
+                json_schema!({"type": "string", "pattern": $pattern, "description": $say, "x-value": stringify!($type)})
             }
         }
     )*};
 }
 
 text_value! {
-    Span, "^[0-9.]+(ms|s|m|h|d)$", "Duration with a unit: 250ms, 15s, 5m, 2h, 30d";
-    Size, "^[0-9.]+(B|KiB|MiB|GiB)$", "Size with a unit: 512B, 64KiB, 1MiB, 2GiB";
-    Share, "^[0-9.]+%$", "Share in percent: 40%";
-    Rate, "^[0-9.]+/(s|min)$", "Rate per second or minute: 20/s, 30/min";
+    Span, r"^[0-9]+(\.[0-9]+)?(ms|s|m|h|d)$", "Duration with a unit: 250ms, 15s, 5m, 2h, 30d";
+    Size, r"^[0-9]+(\.[0-9]+)?(B|KiB|MiB|GiB)$", "Size with a unit: 512B, 64KiB, 1MiB, 2GiB";
+    Share, r"^[0-9]+(\.[0-9]+)?%$", "Share in percent: 40%";
+    Rate, r"^[0-9]+(\.[0-9]+)?/(s|min)$", "Rate per second or minute: 20/s, 30/min";
 }
 
 /// Where a secret comes from (`surfaces.md` 1.2). It is read when it is needed, never kept in the
 /// configuration, and has neither `Display` nor a `Debug` that shows it.
-#[derive(Clone, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
-#[serde(untagged)]
+#[derive(Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(untagged, deny_unknown_fields)]
+#[schemars(extend("x-value" = "Secret"))]
 pub enum Secret {
     /// A credential handed over by systemd: `$CREDENTIALS_DIRECTORY/<name>`.
     Credential { credential: String },
@@ -178,6 +182,13 @@ pub enum Secret {
     Command { command: Vec<String>, timeout: Option<Span>, keep: Option<Span> },
     /// The value itself; only with `security.allow_literal_secrets`.
     Literal(String),
+}
+
+impl Serialize for Secret {
+    /// The text of `Debug`: a configuration may be shown, its secrets never.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&format_args!("{self:?}"))
+    }
 }
 
 impl fmt::Debug for Secret {

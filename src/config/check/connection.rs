@@ -1,0 +1,251 @@
+//! Checks of one connection: its name, its remotes, and the values that the platforms define.
+
+use std::collections::BTreeMap;
+
+use super::{Findings, http_url, is_unsigned};
+use crate::clock::parse_rfc3339;
+use crate::config::model::{Axis, AxisName, Connection, OnForeign, OrderStatus, Signature};
+use crate::config::node::join;
+use crate::config::remote::REGIONS;
+
+// The commercetools enumerations (API reference, types OrderState, ShipmentState, PaymentState and
+// TransactionState). A cancelled shipment is spelt with one l, a cancelled order with two.
+const ORDER_STATES: [&str; 4] = ["Open", "Confirmed", "Complete", "Cancelled"];
+const SHIPMENT_STATES: [&str; 8] =
+    ["Shipped", "Delivered", "Ready", "Pending", "Delayed", "Partial", "Backorder", "Canceled"];
+const PAYMENT_STATES: [&str; 5] = ["BalanceDue", "Failed", "Pending", "CreditOwed", "Paid"];
+const TRANSACTION_STATES: [&str; 4] = ["Initial", "Pending", "Success", "Failure"];
+
+/// Tax types that Fluent names.
+const TAX_TYPES: [&str; 3] = ["GST", "VAT", "EXCLTAX"];
+
+/// Checks everything that concerns `connection` alone.
+pub(super) fn check(findings: &mut Findings<'_>, connection: &Connection, routes: &[&str]) {
+    let mut check = Check { path: format!("connections[{}]", connection.name), findings };
+    check.name(connection);
+    check.remotes(connection);
+    check.webhooks(connection, routes);
+    check.customer(connection);
+    check.order(connection);
+    check.order_status(&connection.order_status);
+    if connection.custom_types.order.on_foreign == OnForeign::Replace {
+        check.warning("custom_types.order.on_foreign", "replaces custom types of other integrations and their fields");
+    }
+}
+
+struct Check<'c, 'l> {
+    path: String,
+    findings: &'c mut Findings<'l>,
+}
+
+impl Check<'_, '_> {
+    fn name(&mut self, connection: &Connection) {
+        let name = &connection.name;
+        let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !(1..=32).contains(&name.len()) || !name.chars().all(legal) {
+            self.problem("name", format!("{name:?} must be 1 to 32 characters out of a-z, 0-9 and -"));
+        }
+    }
+
+    fn remotes(&mut self, connection: &Connection) {
+        let (commercetools, fluent) = (&connection.commercetools, &connection.fluent);
+        let urls_given = commercetools.api_url.is_some() && commercetools.auth_url.is_some();
+        match &commercetools.region {
+            Some(region) if !urls_given && !REGIONS.contains(&region.as_str()) => {
+                let sentence =
+                    format!("{region:?} is not a region; known are {}; or give both URLs", REGIONS.join(", "));
+                self.problem("commercetools.region", sentence);
+            }
+            None if !urls_given => {
+                self.problem("commercetools.region", "is needed unless api_url and auth_url are given");
+            }
+            _ => {}
+        }
+        let urls = [
+            ("commercetools.api_url", &commercetools.api_url),
+            ("commercetools.auth_url", &commercetools.auth_url),
+            ("fluent.base_url", &fluent.base_url),
+        ];
+        for (path, url) in urls {
+            if let Some(url) = url.as_ref().filter(|url| http_url(url).is_none()) {
+                self.problem(path, format!("{url:?} is not an http or https URL"));
+            }
+        }
+        let host_name = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        if fluent.base_url.is_none() && (fluent.account.is_empty() || !fluent.account.chars().all(host_name)) {
+            self.problem("fluent.account", format!("{:?} cannot be part of a host name", fluent.account));
+        }
+        for (path, value) in [
+            ("commercetools.project_key", &commercetools.project_key),
+            ("commercetools.client_id", &commercetools.client_id),
+            ("fluent.username", &fluent.username),
+            ("fluent.client_id", &fluent.client_id),
+            ("fluent.product_catalogue.ref", &fluent.product_catalogue.reference),
+            ("order_link.channel", &connection.order_link.channel),
+            ("custom_types.order.key", &connection.custom_types.order.key),
+        ] {
+            if value.is_empty() {
+                self.problem(path, "must not be empty");
+            }
+        }
+        self.positive("commercetools.timeout", commercetools.timeout);
+        self.positive("fluent.timeout", fluent.timeout);
+    }
+
+    fn webhooks(&mut self, connection: &Connection, routes: &[&str]) {
+        let path = "fluent.webhook.signature";
+        if is_unsigned(connection) && self.findings.loaded.config.server.public_url.is_some() {
+            self.problem(path, "must not be off when server.public_url is set: anybody could send webhooks");
+        }
+        if connection.fluent.webhook.signature == Signature::Sha512OrMd5 {
+            self.warning(path, "MD5 signatures can be forged");
+        }
+        let mut bound: BTreeMap<&str, &str> = BTreeMap::new();
+        for (route, names) in &connection.webhooks.names {
+            let path = join("webhooks.names", route);
+            self.findings.known_route(&format!("{}.{path}", self.path), route, routes);
+            for name in names {
+                match bound.insert(name, route) {
+                    Some(other) if other != route => {
+                        self.problem(&path, format!("the webhook name {name:?} is bound to route {other} already"));
+                    }
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn customer(&mut self, connection: &Connection) {
+        let customer = &connection.customer;
+        let tokens = ["id", "email", "customer_number", "key"];
+        self.pattern("customer.username_pattern", &customer.username_pattern, &tokens);
+        let countries =
+            customer.timezone_by_country.keys().map(|country| (join("timezone_by_country", country), country));
+        let default = customer.country_default.iter().map(|country| ("country_default".to_owned(), country));
+        for (path, country) in countries.chain(default) {
+            if country.len() != 2 || !country.bytes().all(|c| c.is_ascii_uppercase()) {
+                self.problem(&format!("customer.{path}"), format!("{country:?} is not a country code: DE, GB"));
+            }
+        }
+    }
+
+    fn order(&mut self, connection: &Connection) {
+        let order = &connection.order;
+        self.moment("order.since", order.since.as_deref());
+        let tokens = ["type", "order_number", "id", "store"];
+        self.pattern("order.ref_pattern", &order.ref_pattern, &tokens);
+        for (n, pattern) in order.adopt_ref_patterns.iter().enumerate() {
+            self.pattern(&format!("order.adopt_ref_patterns[{n}]"), pattern, &tokens);
+        }
+        self.words("order.states", &order.states, &ORDER_STATES);
+        self.words("order.hold_until_payment_state", &order.hold_until_payment_state, &PAYMENT_STATES);
+        self.words("order.transaction_states", &order.transaction_states, &TRANSACTION_STATES);
+        for (name, tax_type) in &order.tax_types {
+            self.word(&join("order.tax_types", name), tax_type, &TAX_TYPES);
+        }
+        self.positive("order.wait_limit", order.wait_limit);
+    }
+
+    fn order_status(&mut self, order_status: &OrderStatus) {
+        for (name, axis) in axes(order_status) {
+            let path = format!("order_status.{}", word_of(name));
+            self.statuses(&format!("{path}.mapping"), &axis.mapping, Some(states_of(name)));
+            for (order_type, mapping) in &axis.by_type {
+                self.statuses(&join(&format!("{path}.by_type"), order_type), mapping, Some(states_of(name)));
+            }
+        }
+        // States of a workflow have keys of the operator's own.
+        self.statuses("order_status.workflow_state.mapping", &order_status.workflow_state.mapping, None);
+        for (n, step) in order_status.allow_back.iter().enumerate() {
+            let path = format!("order_status.allow_back[{n}]");
+            self.word(&format!("{path}.from"), &step.from, states_of(step.axis));
+            self.word(&format!("{path}.to"), &step.to, states_of(step.axis));
+        }
+        self.positive("order_status.poll.every", order_status.poll.every);
+        self.moment("order_status.poll.start_at", order_status.poll.start_at.as_deref());
+    }
+
+    /// Fluent statuses are compared exactly, so one in another case would never be met.
+    fn statuses(&mut self, path: &str, mapping: &BTreeMap<String, Option<String>>, states: Option<&[&str]>) {
+        for (status, state) in mapping {
+            let path = join(path, status);
+            if *status != status.to_uppercase() {
+                self.problem(&path, format!("Fluent statuses are in capitals: {}", status.to_uppercase()));
+            }
+            let to_nothing = |state: &str| state.is_empty() || state == "IGNORE";
+            match (state, states) {
+                (Some(state), Some(states)) if !to_nothing(state) => self.word(&path, state, states),
+                _ => {}
+            }
+        }
+    }
+
+    fn pattern(&mut self, path: &str, pattern: &str, tokens: &[&str]) {
+        let mut rest = pattern;
+        while let Some((_, after)) = rest.split_once('{') {
+            let (token, behind) = after.split_once('}').unwrap_or((after, ""));
+            if !tokens.contains(&token) {
+                let known: Vec<String> = tokens.iter().map(|token| format!("{{{token}}}")).collect();
+                self.problem(path, format!("{{{token}}} is not a token; known are {}", known.join(" ")));
+            }
+            rest = behind;
+        }
+        if !pattern.contains('{') {
+            self.problem(path, "needs at least one token: without any all would be the same");
+        }
+    }
+
+    fn words(&mut self, path: &str, words: &[String], known: &[&str]) {
+        for (n, word) in words.iter().enumerate() {
+            self.word(&format!("{path}[{n}]"), word, known);
+        }
+    }
+
+    fn word(&mut self, path: &str, word: &str, known: &[&str]) {
+        if !known.contains(&word) {
+            self.problem(path, format!("{word:?} is not one of {}", known.join(", ")));
+        }
+    }
+
+    fn moment(&mut self, path: &str, text: Option<&str>) {
+        if let Some(text) = text.filter(|text| parse_rfc3339(text).is_none()) {
+            self.problem(path, format!("{text:?} is not an instant: 2026-06-15T10:00:00Z"));
+        }
+    }
+
+    fn positive(&mut self, path: &str, span: crate::config::value::Span) {
+        self.findings.positive(&format!("{}.{path}", self.path), span);
+    }
+
+    fn problem(&mut self, path: &str, sentence: impl Into<String>) {
+        self.findings.problem(&format!("{}.{path}", self.path), sentence);
+    }
+
+    fn warning(&mut self, path: &str, sentence: impl Into<String>) {
+        self.findings.warning(&format!("{}.{path}", self.path), sentence);
+    }
+}
+
+fn axes(order_status: &OrderStatus) -> [(AxisName, &Axis); 3] {
+    [
+        (AxisName::Order, &order_status.order),
+        (AxisName::Shipment, &order_status.shipment),
+        (AxisName::Payment, &order_status.payment),
+    ]
+}
+
+fn word_of(axis: AxisName) -> &'static str {
+    match axis {
+        AxisName::Order => "order",
+        AxisName::Shipment => "shipment",
+        AxisName::Payment => "payment",
+    }
+}
+
+fn states_of(axis: AxisName) -> &'static [&'static str] {
+    match axis {
+        AxisName::Order => &ORDER_STATES,
+        AxisName::Shipment => &SHIPMENT_STATES,
+        AxisName::Payment => &PAYMENT_STATES,
+    }
+}
