@@ -9,6 +9,7 @@
 //! it, and no database future is ever cancelled. [`Store::put`] is the intake: what arrives while a
 //! commit is under way is committed together in one multi-row statement.
 
+mod claim;
 mod cursor;
 mod lease;
 mod mapping;
@@ -16,7 +17,7 @@ mod message;
 mod open;
 mod setting;
 mod tally;
-mod token;
+pub mod token;
 mod writer;
 
 use std::sync::Arc;
@@ -30,9 +31,10 @@ use tokio::sync::{Notify, mpsc};
 use crate::clock::Clock;
 use crate::failure::{Class, Failure};
 
+pub use claim::Claimed;
 pub use cursor::Cursor;
 pub use mapping::{Mapping, MappingFilter};
-pub use message::{Attempt, Claimed, Ending, Filter, New, Put, Row, Source};
+pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
 pub use tally::Counts;
 pub use token::Token;

@@ -12,7 +12,10 @@ impl Tx {
     pub async fn take_lease(&mut self, instance: &str, daemon: Uuid, until: Millis) -> Result<Option<Uuid>> {
         let now = self.clock.now();
         let before: Option<Uuid> = on!(&mut self.db, |c| {
-            sqlx::query_scalar("select daemon from lease where instance = $1").bind(instance).fetch_optional(&mut *c).await?
+            sqlx::query_scalar("select daemon from lease where instance = $1")
+                .bind(instance)
+                .fetch_optional(&mut *c)
+                .await?
         });
         on!(&mut self.db, |c| {
             sqlx::query(
@@ -37,7 +40,12 @@ impl Tx {
     /// [`Error::Fenced`] if it ran out and was cleared by another daemon.
     pub async fn renew_lease(&mut self, daemon: Uuid, until: Millis) -> Result<()> {
         let renewed = on!(&mut self.db, |c| {
-            sqlx::query("update lease set until = $1 where daemon = $2").bind(until).bind(daemon).execute(c).await?.rows_affected()
+            sqlx::query("update lease set until = $1 where daemon = $2")
+                .bind(until)
+                .bind(daemon)
+                .execute(c)
+                .await?
+                .rows_affected()
         });
         if renewed == 1 { Ok(()) } else { Err(Error::Fenced { subject: format!("daemon {daemon}") }) }
     }
@@ -52,7 +60,11 @@ impl Tx {
 
     /// Gives up the lease of `daemon`: a clean stop.
     pub async fn drop_lease(&mut self, daemon: Uuid) -> Result<()> {
-        on!(&mut self.db, |c| sqlx::query("delete from lease where daemon = $1").bind(daemon).execute(c).await?.rows_affected());
+        on!(&mut self.db, |c| sqlx::query("delete from lease where daemon = $1")
+            .bind(daemon)
+            .execute(c)
+            .await?
+            .rows_affected());
         Ok(())
     }
 }

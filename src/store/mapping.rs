@@ -119,7 +119,13 @@ impl Tx {
     }
 
     /// Remembers the target as the last answer showed it; does nothing if the pair is unknown.
-    pub async fn remember(&mut self, connection: &str, kind: &str, commercetools_id: &str, target: Option<Value>) -> Result<()> {
+    pub async fn remember(
+        &mut self,
+        connection: &str,
+        kind: &str,
+        commercetools_id: &str,
+        target: Option<Value>,
+    ) -> Result<()> {
         on!(&mut self.db, |c| {
             sqlx::query(
                 "update mapping set remembered = $1 where connection = $2 and kind = $3 and commercetools_id = $4",
