@@ -1,5 +1,9 @@
 //! commercetools: what we read there and what we send there. Knows nothing of Fluent and maps nothing.
 
 pub mod action;
+pub mod client;
 pub mod known;
+pub mod notification;
 pub mod remembered;
+
+pub use client::Client;

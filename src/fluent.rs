@@ -1,3 +1,8 @@
 //! Fluent Commerce: what we read there and what we send there. Knows nothing of commercetools and maps nothing.
 
+pub mod client;
 pub mod model;
+pub mod operation;
+pub mod webhook;
+
+pub use client::Client;

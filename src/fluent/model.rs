@@ -137,3 +137,32 @@ mod tests {
         assert_eq!((bare.label(), bare.attribute("commercetoolsOrderId")), ("6469", None));
     }
 }
+
+/// What `OrderStatuses` and `OrdersUpdated` answer.
+#[derive(Clone, Debug, Deserialize)]
+pub struct OrderHeaders {
+    pub orders: Connection<OrderHeader>,
+}
+
+/// Header of an order, as list queries read it.
+pub type OrderHeader = Order;
+
+/// What `VariantsByRef` answers.
+#[derive(Clone, Debug, Deserialize)]
+pub struct VariantRefs {
+    #[serde(rename = "variantProducts")]
+    variants: Connection<VariantRef>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+struct VariantRef {
+    #[serde(rename = "ref")]
+    reference: String,
+}
+
+impl VariantRefs {
+    /// Refs of the variants that exist.
+    pub fn into_refs(self) -> std::collections::HashSet<String> {
+        self.variants.edges.into_iter().map(|edge| edge.node.reference).collect()
+    }
+}

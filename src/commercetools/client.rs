@@ -1,0 +1,321 @@
+//! Client of the commercetools HTTP API: the operations the flows need, each with its error table
+//! (platform-commercetools.md A2, A4).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::clock::Clock;
+use crate::config::model::CommercetoolsRemote;
+use crate::failure::Class;
+use crate::remote::{Answer, Call, Credential, Error, Grant, Kind, Limits, Remote, Request};
+
+/// A project, seen on behalf of one call. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    project: Arc<Project>,
+    call: Call,
+}
+
+struct Project {
+    remote: Arc<Remote>,
+    credential: Credential,
+    /// `https://api.europe-west1.gcp.commercetools.com/my-project`
+    root: String,
+}
+
+/// One page of a query (A2); there is never a total.
+#[derive(Debug, Deserialize)]
+pub struct Page<T> {
+    pub results: Vec<T>,
+}
+
+/// A query: predicate with its variables, sort keys, page size.
+#[derive(Clone, Debug, Default)]
+pub struct Query {
+    /// Repeated predicates are ANDed.
+    pub predicates: Vec<String>,
+    /// Input variables of the predicates, without the colon.
+    pub variables: Vec<(String, String)>,
+    pub sort: Vec<String>,
+    /// 1–500.
+    pub limit: u16,
+}
+
+impl Client {
+    /// Prepares a project; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn new(config: &CommercetoolsRemote, limits: Limits, clock: Clock) -> anyhow::Result<Self> {
+        let remote = Arc::new(Remote::new("commercetools", config.timeout.0, limits)?);
+        let (asking, account) = (remote.clone(), config.clone());
+        let credential = Credential::new(clock, move || grant(asking.clone(), account.clone()).boxed());
+        let root = format!("{}/{}", config.api_url(), config.project_key);
+        let call = Call { lane: "order".into(), correlation: String::new() };
+        Ok(Self { project: Arc::new(Project { remote, credential, root }), call })
+    }
+
+    /// The same project on behalf of another call.
+    pub fn on(&self, call: Call) -> Self {
+        Self { project: self.project.clone(), call }
+    }
+
+    /// `GET /orders/{id}` with reference expansion; `None` = 404.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn order<T: DeserializeOwned>(&self, id: &str, expand: &[&str]) -> Result<Option<T>, Error> {
+        let query: Vec<_> = expand.iter().map(|path| ("expand", *path)).collect();
+        self.find("GET /orders/{id}", &format!("/orders/{id}"), &query).await
+    }
+
+    /// `GET /orders/order-number={n}`; `None` = 404.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn order_by_number<T: DeserializeOwned>(&self, number: &str) -> Result<Option<T>, Error> {
+        let path = format!("/orders/order-number={}", encoded(number));
+        self.find("GET /orders/order-number={n}", &path, &[]).await
+    }
+
+    /// `GET /orders` (or another collection) with a query.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn query<T: DeserializeOwned>(&self, collection: &'static str, query: &Query) -> Result<Page<T>, Error> {
+        let limit = query.limit.to_string();
+        let mut parameters = vec![("limit", limit.as_str()), ("withTotal", "false")];
+        parameters.extend(query.predicates.iter().map(|predicate| ("where", predicate.as_str())));
+        parameters.extend(query.sort.iter().map(|sort| ("sort", sort.as_str())));
+        let variables: Vec<_> = query.variables.iter().map(|(name, value)| (format!("var.{name}"), value)).collect();
+        parameters.extend(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let page = self.find(collection, collection.trim_start_matches("GET "), &parameters).await?;
+        page.ok_or_else(|| refused(404, "ResourceNotFound", "commercetools does not know this collection.".into()))
+    }
+
+    /// `POST /orders/{id}`: all actions or none, guarded by `version`. A 409 is
+    /// [`Class::Conflict`]: read again, compute again, send again.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn update_order<T: DeserializeOwned>(
+        &self,
+        id: &str,
+        version: i64,
+        actions: &(impl Serialize + Sync),
+    ) -> Result<T, Error> {
+        let body = json!({"version": version, "actions": actions});
+        let answer = self.send("POST /orders/{id}", Method::POST, &format!("/orders/{id}"), &[], Some(&body)).await?;
+        parsed("POST /orders/{id}", &answer)
+    }
+
+    /// `GET /customers/{id}`; `None` = 404.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn customer<T: DeserializeOwned>(&self, id: &str) -> Result<Option<T>, Error> {
+        self.find("GET /customers/{id}", &format!("/customers/{id}"), &[]).await
+    }
+
+    /// `GET /types/{id}`; `None` = 404.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn custom_type<T: DeserializeOwned>(&self, id: &str) -> Result<Option<T>, Error> {
+        self.find("GET /types/{id}", &format!("/types/{id}"), &[]).await
+    }
+
+    /// `GET /channels/key={key}`; `None` = 404.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn channel_by_key<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
+        self.find("GET /channels/key={key}", &format!("/channels/key={}", encoded(key)), &[]).await
+    }
+
+    async fn find<T: DeserializeOwned>(
+        &self,
+        operation: &'static str,
+        path: &str,
+        query: &[(&str, &str)],
+    ) -> Result<Option<T>, Error> {
+        match self.send(operation, Method::GET, path, query, None).await {
+            Ok(answer) => parsed(operation, &answer).map(Some),
+            Err(error) if error.status == 404 => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends with a valid token; a refused token is replaced once.
+    async fn send(
+        &self,
+        operation: &'static str,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&serde_json::Value>,
+    ) -> Result<Answer, Error> {
+        let project = &self.project;
+        let url = format!("{}{path}{}", project.root, query_string(query));
+        let mut renewed = false;
+        loop {
+            let token = project.credential.token().await?;
+            let request = Request {
+                operation,
+                method: method.clone(),
+                url: url.clone(),
+                headers: headers(&token, body.is_some()),
+                body: body.map(|body| body.to_string().into_bytes()),
+                write: body.is_some(),
+                call: &self.call,
+            };
+            let answer = project.remote.send(request).await?;
+            if answer.status == 401 && !renewed {
+                project.credential.refused(&token).await;
+                renewed = true;
+                continue;
+            }
+            return match answer.status.is_success() {
+                true => Ok(answer),
+                false => Err(failure(operation, body.is_some(), &answer)),
+            };
+        }
+    }
+}
+
+/// Client credentials grant (A1).
+async fn grant(remote: Arc<Remote>, config: CommercetoolsRemote) -> Result<Grant, Error> {
+    #[derive(Deserialize)]
+    struct Token {
+        access_token: SecretString,
+        expires_in: u64,
+    }
+    let operation = "POST /oauth/token";
+    let setup = |sentence: String| Error {
+        kind: Kind::Temporary(Class::Setup),
+        status: 0,
+        code: String::new(),
+        sentence,
+        after: None,
+    };
+    let secret = config.client_secret.read().await.map_err(|problem| setup(problem.to_string()))?;
+    let url = config.auth_url();
+    let basic = format!("{}:{}", config.client_id, secret.expose_secret());
+    let basic = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, basic);
+    let mut form = vec![("grant_type", "client_credentials".to_owned())];
+    if !config.scopes.is_empty() {
+        form.push(("scope", config.scopes.join(" ")));
+    }
+    let form: Vec<(&str, &str)> = form.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    if let Ok(mut value) = HeaderValue::from_str(&format!("Basic {basic}")) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    let call = Call { lane: "order".into(), correlation: String::new() };
+    let request = Request {
+        operation,
+        method: Method::POST,
+        url: format!("{url}/oauth/token"),
+        headers,
+        body: Some(query_string(&form).trim_start_matches('?').as_bytes().to_vec()),
+        write: false,
+        call: &call,
+    };
+    let answer = remote.send(request).await?;
+    if !answer.status.is_success() {
+        let mut error = failure(operation, false, &answer);
+        if error.refused() {
+            error.kind = Kind::Temporary(Class::Unauthorized);
+            error.sentence = format!("commercetools refuses our client {}: {}", config.client_id, error.sentence);
+        }
+        return Err(error);
+    }
+    let token: Token = parsed(operation, &answer)?;
+    Ok(Grant { token: token.access_token, lifetime: Duration::from_secs(token.expires_in) })
+}
+
+/// The error table (A4): what a status and code mean for the work.
+fn failure(operation: &str, write: bool, answer: &Answer) -> Error {
+    #[derive(Default, Deserialize)]
+    struct Envelope {
+        #[serde(default)]
+        message: String,
+        #[serde(default)]
+        errors: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        code: String,
+    }
+    let envelope: Envelope = serde_json::from_slice(&answer.body).unwrap_or_default();
+    let code = envelope.errors.first().map_or(String::new(), |entry| entry.code.clone());
+    let status = answer.status.as_u16();
+    let repeatable = matches!(code.as_str(), "QueryTimedOut" | "ContentTooLarge" | "LockedField");
+    let kind = match status {
+        401 => Kind::Temporary(Class::Unauthorized),
+        409 => Kind::Temporary(Class::Conflict),
+        429 | 503 => Kind::Temporary(Class::RateLimited),
+        502 => Kind::Temporary(Class::Server),
+        500.. if write => Kind::Temporary(Class::UnknownOutcome),
+        500.. => Kind::Temporary(Class::Server),
+        _ if repeatable => Kind::Temporary(Class::Server),
+        _ => Kind::Refused,
+    };
+    let sentence = match status {
+        403 => format!("The commercetools client may not do this ({}). Add the scope, then retry.", envelope.message),
+        _ if envelope.message.is_empty() => format!("commercetools answered {status} to {operation}."),
+        _ => format!("commercetools answered {status} to {operation}: {}", envelope.message),
+    };
+    Error { kind, status, code, sentence, after: answer.retry_after }
+}
+
+fn refused(status: u16, code: &str, sentence: String) -> Error {
+    Error { kind: Kind::Refused, status, code: code.into(), sentence, after: None }
+}
+
+fn parsed<T: DeserializeOwned>(operation: &str, answer: &Answer) -> Result<T, Error> {
+    serde_json::from_slice(&answer.body).map_err(|error| Error {
+        kind: Kind::Temporary(Class::Server),
+        status: answer.status.as_u16(),
+        code: String::new(),
+        sentence: format!("commercetools answered {operation} with something unreadable: {error}"),
+        after: None,
+    })
+}
+
+fn headers(token: &SecretString, body: bool) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())) {
+        value.set_sensitive(true);
+        headers.insert(AUTHORIZATION, value);
+    }
+    if body {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    headers
+}
+
+/// `?a=b&c=d`, encoded; empty without parameters.
+fn query_string(parameters: &[(&str, &str)]) -> String {
+    if parameters.is_empty() {
+        return String::new();
+    }
+    let pairs: Vec<_> =
+        parameters.iter().map(|(name, value)| format!("{}={}", encoded(name), encoded(value))).collect();
+    format!("?{}", pairs.join("&"))
+}
+
+/// Percent-encodes one path segment or query part.
+fn encoded(text: &str) -> String {
+    percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}

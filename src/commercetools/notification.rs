@@ -1,0 +1,143 @@
+//! Subscription notifications, Platform format or CloudEvents (platform-commercetools.md A6): what
+//! changed, and which route that concerns (C 1.2, 1.3, 5.1).
+
+use serde_json::Value;
+
+use crate::failure::Skip;
+
+/// One notification, reduced to identities; the resource is read again anyway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notification {
+    pub project_key: String,
+    /// `order`, `payment`, `subscription` …
+    pub resource_type: String,
+    pub resource_id: String,
+    /// `OrderCreated` …, or `ResourceCreated`, `ResourceUpdated`, `ResourceDeleted`.
+    pub message_type: String,
+    /// Gap-free per resource; only messages have it.
+    pub sequence_number: Option<i64>,
+    /// Version of the resource after the change; 0 if it is not said.
+    pub resource_version: i64,
+    /// API client that made the change.
+    pub client_id: Option<String>,
+}
+
+/// Where a notification goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    Route(&'static str),
+    Skip(Skip, String),
+}
+
+/// Message types after which an order may have to be created (C 5.1).
+const ORDER_CREATED: &[&str] = &[
+    "OrderCreated",
+    "OrderImported",
+    "OrderCreatedFromRecurringOrder",
+    "OrderPaymentStateChanged",
+    "OrderStateTransition",
+];
+
+/// Message types that our own updates cause (C 1.3 rule 6).
+const CAUSED_BY_US: &[&str] = &[
+    "OrderStateChanged",
+    "OrderShipmentStateChanged",
+    "OrderPaymentStateChanged",
+    "OrderStateTransition",
+    "OrderCustomTypeSet",
+    "OrderCustomFieldAdded",
+    "OrderCustomFieldChanged",
+];
+
+impl Notification {
+    /// Reads a notification in either format.
+    ///
+    /// # Errors
+    /// What is missing, in words.
+    pub fn read(document: Value) -> Result<Self, String> {
+        let platform = match document.get("specversion") {
+            Some(_) => document.get("data").ok_or("the CloudEvent has no data")?,
+            None => &document,
+        };
+        let text = |path: &str| platform.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let needed = |path: &str| {
+            text(path).ok_or_else(|| format!("{} is missing", path.trim_start_matches('/').replace('/', ".")))
+        };
+        let kind = needed("/notificationType")?;
+        let message = kind == "Message";
+        let version = platform.get(if message { "resourceVersion" } else { "version" });
+        Ok(Self {
+            project_key: needed("/projectKey")?,
+            resource_type: needed("/resource/typeId")?,
+            resource_id: needed("/resource/id")?,
+            message_type: if message { needed("/type")? } else { kind },
+            sequence_number: platform.get("sequenceNumber").and_then(Value::as_i64),
+            resource_version: version.and_then(Value::as_i64).unwrap_or(0),
+            client_id: text("/lastModifiedBy/clientId"),
+        })
+    }
+
+    /// Unique per route: `<id>@<sequenceNumber>` of a message, `<id>#<version>` of a change (C 1.3).
+    pub fn key(&self) -> String {
+        match self.sequence_number {
+            Some(number) => format!("{}@{number}", self.resource_id),
+            None => format!("{}#{}", self.resource_id, self.resource_version),
+        }
+    }
+
+    /// Which route this concerns; `own_client` is the API client we write with.
+    pub fn subject(&self, own_client: &str) -> Subject {
+        if self.resource_type == "subscription" {
+            return Subject::Skip(Skip::Ignored, "The test notification of a new subscription.".into());
+        }
+        let ours = self.client_id.as_deref() == Some(own_client);
+        if ours && self.sequence_number.is_some() && CAUSED_BY_US.contains(&self.message_type.as_str()) {
+            return Subject::Skip(Skip::OwnWrite, format!("{} was caused by ourselves.", self.message_type));
+        }
+        match self.resource_type.as_str() {
+            "order" if ORDER_CREATED.contains(&self.message_type.as_str()) => {
+                Subject::Route("commercetools.order-created")
+            }
+            kind => Subject::Skip(Skip::Ignored, format!("No route takes {} of {kind}.", self.message_type)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn message(kind: &str, client: &str) -> Value {
+        json!({"notificationType": "Message", "projectKey": "p", "id": "m", "version": 1, "sequenceNumber": 3,
+               "resource": {"typeId": "order", "id": "o-1"}, "resourceVersion": 7, "type": kind,
+               "lastModifiedBy": {"clientId": client}})
+    }
+
+    #[test]
+    fn both_formats_say_the_same() {
+        let platform = Notification::read(message("OrderCreated", "shop")).unwrap();
+        let event = json!({"specversion": "1.0", "id": "e", "data": message("OrderCreated", "shop")});
+        assert_eq!(platform, Notification::read(event).unwrap());
+        assert_eq!(platform.key(), "o-1@3");
+        assert_eq!(platform.subject("ours"), Subject::Route("commercetools.order-created"));
+    }
+
+    #[test]
+    fn changes_are_keyed_by_version_and_our_own_writes_are_told_apart() {
+        let change = json!({"notificationType": "ResourceUpdated", "projectKey": "p", "version": 9,
+                            "resource": {"typeId": "order", "id": "o-1"}});
+        assert_eq!(Notification::read(change).unwrap().key(), "o-1#9");
+        let own = Notification::read(message("OrderStateChanged", "ours")).unwrap().subject("ours");
+        assert!(matches!(own, Subject::Skip(Skip::OwnWrite, _)));
+        let created = Notification::read(message("OrderCreated", "ours")).unwrap().subject("ours");
+        assert_eq!(created, Subject::Route("commercetools.order-created"), "we never create orders");
+    }
+
+    #[test]
+    fn what_is_missing_is_said() {
+        let error = Notification::read(json!({"notificationType": "Message", "projectKey": "p"})).unwrap_err();
+        assert_eq!(error, "resource.typeId is missing");
+    }
+}

@@ -1,0 +1,377 @@
+//! Client of the Fluent platform: GraphQL, where an error in a 200 is a failure
+//! (platform-fluent.md 1, 2).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use secrecy::{ExposeSecret, SecretString};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::operation::{self, Operation};
+use crate::clock::{Clock, Millis};
+use crate::config::model::FluentRemote;
+use crate::failure::Class;
+use crate::fluent::model::{OrderHeader, OrderHeaders, VariantRefs};
+use crate::remote::{Answer, Call, Coalescer, Credential, Error, Grant, Kind, Limits, Remote, Request};
+
+/// Largest body we send; the platform refuses more than 2 MB with 413 (2.3).
+const BODY: usize = 1900 * 1024;
+/// Most headers or SKUs of one look-up.
+const BATCH: usize = 50;
+
+/// An account and retailer, seen on behalf of one call. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    account: Arc<Account>,
+    headers: Coalescer<(Call, String), OrderHeader>,
+    variants: Coalescer<(Call, String), String>,
+    call: Call,
+}
+
+struct Account {
+    remote: Arc<Remote>,
+    credential: Credential,
+    root: String,
+    retailer: u64,
+    catalogue: String,
+    /// `Date` of the last answer; polls end their windows by it.
+    date: AtomicI64,
+}
+
+impl Client {
+    /// Prepares an account; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When the HTTP client cannot be built.
+    pub fn new(config: &FluentRemote, limits: Limits, clock: Clock) -> anyhow::Result<Self> {
+        let remote = Arc::new(Remote::new("Fluent", config.timeout.0, limits)?);
+        let (asking, login) = (remote.clone(), config.clone());
+        let credential = Credential::new(clock, move || grant(asking.clone(), login.clone()).boxed());
+        let account = Arc::new(Account {
+            remote,
+            credential,
+            root: config.base_url(),
+            retailer: config.retailer_id,
+            catalogue: config.product_catalogue.reference.clone(),
+            date: AtomicI64::new(0),
+        });
+        let (reading, looking) = (account.clone(), account.clone());
+        let call = Call { lane: "order".into(), correlation: String::new() };
+        Ok(Self {
+            account,
+            headers: Coalescer::new(BATCH, move |keys| reading.clone().order_headers(keys).boxed()),
+            variants: Coalescer::new(BATCH, move |keys| looking.clone().variant_refs(keys).boxed()),
+            call,
+        })
+    }
+
+    /// The same account on behalf of another call.
+    pub fn on(&self, call: Call) -> Self {
+        Self { call, ..self.clone() }
+    }
+
+    /// Runs a query or mutation.
+    ///
+    /// # Errors
+    /// Any entry of `errors` fails it, even when data is present; a mutation without a usable
+    /// answer has an unknown outcome.
+    pub async fn run<T: DeserializeOwned>(
+        &self,
+        operation: &Operation,
+        variables: impl Serialize + Send,
+    ) -> Result<T, Error> {
+        self.account.run(&self.call, operation, variables).await
+    }
+
+    /// Header of an order by its ref; batched with others.
+    ///
+    /// # Errors
+    /// As for [`Client::run`].
+    pub async fn order_header(&self, reference: &str) -> Result<Option<OrderHeader>, Error> {
+        // Batches are per lane: an order must not wait for the share of a bulk job.
+        let call = Call { lane: self.call.lane.clone(), correlation: String::new() };
+        self.headers.find((call, reference.to_owned())).await
+    }
+
+    /// Does a variant product with this ref exist? Batched with others.
+    ///
+    /// # Errors
+    /// As for [`Client::run`].
+    pub async fn variant_exists(&self, sku: &str) -> Result<bool, Error> {
+        let call = Call { lane: self.call.lane.clone(), correlation: String::new() };
+        Ok(self.variants.find((call, sku.to_owned())).await?.is_some())
+    }
+
+    /// Fluent's clock as of its last answer; asks for something small if it never answered yet.
+    ///
+    /// # Errors
+    /// As for [`Client::run`].
+    pub async fn now(&self) -> Result<Millis, Error> {
+        let _: serde_json::Value = self.run(&operation::ME, json!({})).await?;
+        Ok(self.account.date.load(Ordering::Relaxed))
+    }
+}
+
+impl Account {
+    async fn order_headers(
+        self: Arc<Self>,
+        keys: Vec<(Call, String)>,
+    ) -> Result<HashMap<(Call, String), OrderHeader>, Error> {
+        let Some((call, _)) = keys.first().cloned() else { return Ok(HashMap::new()) };
+        let refs: Vec<_> = keys.iter().map(|(_, reference)| reference).collect();
+        let variables = json!({"refs": refs, "retailerId": [self.retailer], "after": null});
+        let found: OrderHeaders = self.run(&call, &operation::ORDER_STATUSES, variables).await?;
+        let mut headers = HashMap::new();
+        for header in found.orders.edges.into_iter().map(|edge| edge.node) {
+            for key in keys.iter().filter(|(_, reference)| Some(reference) == header.reference.as_ref()) {
+                headers.insert(key.clone(), header.clone());
+            }
+        }
+        Ok(headers)
+    }
+
+    async fn variant_refs(
+        self: Arc<Self>,
+        keys: Vec<(Call, String)>,
+    ) -> Result<HashMap<(Call, String), String>, Error> {
+        let Some((call, _)) = keys.first().cloned() else { return Ok(HashMap::new()) };
+        let skus: Vec<_> = keys.iter().map(|(_, sku)| sku).collect();
+        let variables = json!({"skus": skus, "catalogue": {"ref": self.catalogue}, "first": BATCH});
+        let found: VariantRefs = self.run(&call, &operation::VARIANTS_BY_REF, variables).await?;
+        let found = found.into_refs();
+        Ok(keys.into_iter().filter(|(_, sku)| found.contains(sku)).map(|key| (key.clone(), key.1)).collect())
+    }
+
+    async fn run<T: DeserializeOwned>(
+        &self,
+        call: &Call,
+        operation: &Operation,
+        variables: impl Serialize,
+    ) -> Result<T, Error> {
+        #[derive(Serialize)]
+        struct Body<'a, V> {
+            query: &'a str,
+            variables: V,
+            #[serde(rename = "operationName")]
+            operation_name: &'a str,
+        }
+        let body = Body { query: operation.text, variables, operation_name: operation.name };
+        let body = serde_json::to_vec(&body).map_err(|error| {
+            refused(0, "", format!("The variables of {} cannot be written as JSON: {error}", operation.name))
+        })?;
+        if body.len() > BODY {
+            return Err(refused(413, "", format!("{} is too large for one Fluent call.", operation.name)));
+        }
+        let answer = self.send(call, operation, body).await?;
+        judged(operation, &answer).inspect_err(|error| {
+            if error.kind == Kind::Temporary(Class::RateLimited) {
+                self.remote.slow_down(Duration::from_secs(1));
+            }
+        })
+    }
+
+    /// Sends with a valid token; a refused token is replaced once.
+    async fn send(&self, call: &Call, operation: &Operation, body: Vec<u8>) -> Result<Answer, Error> {
+        let mut renewed = false;
+        loop {
+            let token = self.credential.token().await?;
+            let mut headers = HeaderMap::new();
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            if let Ok(mut value) = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())) {
+                value.set_sensitive(true);
+                headers.insert(AUTHORIZATION, value);
+            }
+            let request = Request {
+                operation: operation.name,
+                method: Method::POST,
+                url: format!("{}/graphql", self.root),
+                headers,
+                body: Some(body.clone()),
+                write: operation.write,
+                call,
+            };
+            let answer = self.remote.send(request).await?;
+            if let Some(date) = answer.date {
+                self.date.store(date, Ordering::Relaxed);
+            }
+            let refused = answer.status == 401 || code_of(&answer).as_deref() == Some("S0040E");
+            if refused && !renewed {
+                self.credential.refused(&token).await;
+                renewed = true;
+                continue;
+            }
+            return Ok(answer);
+        }
+    }
+}
+
+/// Password grant (1).
+async fn grant(remote: Arc<Remote>, config: FluentRemote) -> Result<Grant, Error> {
+    #[derive(Deserialize)]
+    struct Token {
+        access_token: SecretString,
+        expires_in: Option<u64>,
+    }
+    let operation = "POST /oauth/token";
+    let setup = |sentence: String| Error {
+        kind: Kind::Temporary(Class::Setup),
+        status: 0,
+        code: String::new(),
+        sentence,
+        after: None,
+    };
+    let password = config.password.read().await.map_err(|problem| setup(problem.to_string()))?;
+    let secret = config.client_secret.read().await.map_err(|problem| setup(problem.to_string()))?;
+    let form = [
+        ("username", config.username.as_str()),
+        ("password", password.expose_secret()),
+        ("scope", "api"),
+        ("client_id", config.client_id.as_str()),
+        ("client_secret", secret.expose_secret()),
+        ("grant_type", "password"),
+    ];
+    let encode =
+        |text: &str| percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string();
+    let form: Vec<_> = form.iter().map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    if let Ok(account) = HeaderValue::from_str(&config.account) {
+        headers.insert("fluent.account", account);
+    }
+    let call = Call { lane: "order".into(), correlation: String::new() };
+    let request = Request {
+        operation,
+        method: Method::POST,
+        url: format!("{}/oauth/token", config.base_url()),
+        headers,
+        body: Some(form.join("&").into_bytes()),
+        write: false,
+        call: &call,
+    };
+    let answer = remote.send(request).await?;
+    if answer.status.is_success()
+        && let Ok(token) = serde_json::from_slice::<Token>(&answer.body)
+    {
+        // No lifetime is published; the official client falls back to an hour.
+        return Ok(Grant {
+            token: token.access_token,
+            lifetime: Duration::from_secs(token.expires_in.unwrap_or(3600)),
+        });
+    }
+    let class = if answer.status.is_server_error() { Class::Server } else { Class::Unauthorized };
+    Err(Error {
+        kind: Kind::Temporary(class),
+        status: answer.status.as_u16(),
+        code: String::new(),
+        sentence: format!("Fluent does not log in {}: it answered {}.", config.username, answer.status.as_u16()),
+        after: answer.retry_after,
+    })
+}
+
+#[derive(Deserialize)]
+struct Envelope<T> {
+    data: Option<T>,
+    #[serde(default)]
+    errors: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    #[serde(default)]
+    message: String,
+    #[serde(default)]
+    extensions: Extensions,
+    /// Plain REST errors carry the code here.
+    #[serde(default)]
+    code: Option<String>,
+}
+
+#[derive(Default, Deserialize)]
+struct Extensions {
+    code: Option<String>,
+}
+
+impl Entry {
+    /// The code, which some answers have only inside the message (2.4).
+    fn code(&self) -> String {
+        let stated = self.extensions.code.clone().or_else(|| self.code.clone());
+        stated
+            .or_else(|| {
+                self.message.split(|c: char| !c.is_ascii_alphanumeric()).find(|word| is_code(word)).map(Into::into)
+            })
+            .unwrap_or_default()
+    }
+}
+
+fn is_code(word: &str) -> bool {
+    let bytes = word.as_bytes();
+    bytes.len() == 6
+        && matches!(bytes[0], b'C' | b'S' | b'T')
+        && bytes[1..5].iter().all(u8::is_ascii_digit)
+        && matches!(bytes[5], b'E' | b'W')
+}
+
+fn code_of(answer: &Answer) -> Option<String> {
+    let envelope: Envelope<serde::de::IgnoredAny> = serde_json::from_slice(&answer.body).ok()?;
+    envelope.errors.first().map(Entry::code)
+}
+
+/// What an answer means for the work (2.4; F 1.7).
+fn judged<T: DeserializeOwned>(operation: &Operation, answer: &Answer) -> Result<T, Error> {
+    let status = answer.status.as_u16();
+    let lost = if operation.write { Class::UnknownOutcome } else { Class::Server };
+    let temporary =
+        |class, sentence, after| Error { kind: Kind::Temporary(class), status, code: String::new(), sentence, after };
+    match status {
+        200 => {}
+        401 => return Err(temporary(Class::Unauthorized, "Fluent refuses our token.".into(), None)),
+        429 => {
+            let after = answer.retry_after.or(Some(Duration::from_secs(60)));
+            return Err(temporary(Class::RateLimited, "Fluent asks us to slow down.".into(), after));
+        }
+        500.. => {
+            let sentence = format!("Fluent answered {status} to {}.", operation.name);
+            return Err(temporary(lost, sentence, answer.retry_after));
+        }
+        _ => return Err(refused(status, "", format!("Fluent answered {status} to {}.", operation.name))),
+    }
+    let envelope: Envelope<T> = serde_json::from_slice(&answer.body).map_err(|error| {
+        temporary(lost, format!("Fluent answered {} with something unreadable: {error}", operation.name), None)
+    })?;
+    if let Some(entry) = envelope.errors.first() {
+        return Err(coded(operation, status, entry));
+    }
+    envelope.data.ok_or_else(|| temporary(lost, format!("Fluent answered {} without data.", operation.name), None))
+}
+
+fn coded(operation: &Operation, status: u16, entry: &Entry) -> Error {
+    let code = entry.code();
+    let minute = Some(Duration::from_secs(60));
+    let half = Some(Duration::from_secs(30));
+    let (kind, after) = match code.as_str() {
+        "C0011E" => (Kind::Temporary(Class::RateLimited), minute),
+        "C0003E" => (Kind::Temporary(Class::Server), minute),
+        "S0040E" => (Kind::Temporary(Class::Unauthorized), Some(Duration::from_secs(10))),
+        code if code.starts_with(['S', 'T']) && operation.write => (Kind::Temporary(Class::UnknownOutcome), half),
+        code if code.starts_with(['S', 'T']) => (Kind::Temporary(Class::Server), half),
+        _ => (Kind::Refused, None),
+    };
+    let sentence = match code.as_str() {
+        "C0020E" => format!("The Fluent user may not run {}. Give it the permission, then retry.", operation.field),
+        "C0141E" => format!("Fluent says a text is too long: {} Shorten it or change the mapping.", entry.message),
+        "" => format!("Fluent refuses {}: {}", operation.name, entry.message),
+        code => format!("Fluent refuses {} ({code}): {}", operation.name, entry.message),
+    };
+    Error { kind, status, code, sentence, after }
+}
+
+fn refused(status: u16, code: &str, sentence: String) -> Error {
+    Error { kind: Kind::Refused, status, code: code.into(), sentence, after: None }
+}
