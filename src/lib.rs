@@ -1,8 +1,11 @@
+pub mod app;
 pub mod clock;
 pub mod commercetools;
 pub mod config;
 pub mod failure;
 pub mod fluent;
+pub mod http;
+pub mod queue;
 pub mod remote;
 pub mod simulator;
 pub mod store;

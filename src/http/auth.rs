@@ -1,0 +1,200 @@
+//! Who asks, and what they may do (`surfaces.md` 3).
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
+
+use axum::extract::connect_info::Connected;
+use axum::http::{HeaderMap, header};
+use axum::serve::IncomingStream;
+use futures_util::FutureExt;
+use tokio::net::{TcpListener, UnixListener};
+
+use super::Surface;
+use super::answer::Problem;
+use crate::clock::Millis;
+use crate::config::value::Rate;
+use crate::store::{Token, Urgency, token};
+
+/// Through which door a request came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The network: a token is needed.
+    Network,
+    /// The admin socket: its file mode is the access control, the peer acts as admin.
+    Admin,
+}
+
+/// The other end of the connection; `None` on the admin socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Peer(pub Option<IpAddr>);
+
+/// Role → scopes (`surfaces.md` 3.3).
+pub const ROLES: &[(&str, &[&str])] = &[
+    ("storefront", &["availability:read"]),
+    ("sender", &["intake:commercetools", "intake:external"]),
+    ("scheduler", &["jobs:run", "jobs:read"]),
+    ("monitor", &["metrics:read", "status:read"]),
+    ("viewer", VIEWER),
+    ("operator", OPERATOR),
+    ("admin", ADMIN),
+];
+
+const VIEWER: &[&str] = &["status:read", "messages:read", "jobs:read", "mappings:read", "webhooks:read", "config:read"];
+const OPERATOR: &[&str] = &[
+    "status:read",
+    "messages:read",
+    "jobs:read",
+    "mappings:read",
+    "webhooks:read",
+    "config:read",
+    "messages:write",
+    "jobs:run",
+    "jobs:write",
+    "mappings:export",
+    "reconcile:plan",
+    "reconcile:apply",
+    "webhooks:write",
+    "notifications:test",
+];
+const ADMIN: &[&str] = &[
+    "status:read",
+    "messages:read",
+    "jobs:read",
+    "mappings:read",
+    "webhooks:read",
+    "config:read",
+    "messages:write",
+    "jobs:run",
+    "jobs:write",
+    "mappings:export",
+    "reconcile:plan",
+    "reconcile:apply",
+    "webhooks:write",
+    "notifications:test",
+    "cursors:write",
+    "routes:write",
+    "tokens:manage",
+    "audit:read",
+    "personal-data:read",
+];
+
+/// An authenticated peer.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    /// `token <name>` or `admin socket`; for rows and logs.
+    pub name: String,
+    scopes: Vec<String>,
+    connections: Vec<String>,
+}
+
+impl Actor {
+    /// May this peer do that?
+    ///
+    /// # Errors
+    /// 403 naming the missing scope.
+    pub fn may(&self, scope: &str) -> Result<(), Problem> {
+        match self.scopes.iter().any(|held| held == scope) {
+            true => Ok(()),
+            false => Err(Problem::forbidden(format!("This token lacks the scope {scope}."))),
+        }
+    }
+
+    /// May this peer see that connection? A foreign one does not exist for it.
+    pub fn sees(&self, connection: &str) -> bool {
+        self.connections.iter().any(|name| name == "*" || name == connection)
+    }
+
+    /// Does this peer hold every one of these scopes?
+    pub fn holds(&self, scopes: &[String]) -> bool {
+        scopes.iter().all(|scope| self.scopes.contains(scope))
+    }
+}
+
+/// Finds out who asks.
+///
+/// # Errors
+/// 401 without a valid token, 429 after too many of these from one address.
+pub async fn actor(surface: &Surface, access: Access, peer: Peer, headers: &HeaderMap) -> Result<Actor, Problem> {
+    if access == Access::Admin {
+        let scopes = ADMIN.iter().map(ToString::to_string).collect();
+        return Ok(Actor { name: "admin socket".into(), scopes, connections: vec!["*".into()] });
+    }
+    let presented = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .and_then(|text| token::present(text.trim()));
+    let refusal = || Problem::unauthenticated("A valid API token is needed: Authorization: Bearer flc_….");
+    let Some(presented) = presented else { return Err(surface.0.failures.count(surface, peer, refusal())) };
+    let store = surface.queue().app.store();
+    let found = store.read().await?.token(presented.id).await?;
+    let now = surface.queue().app.clock().now();
+    // An unknown id does the same work as a known one.
+    let matches = presented.matches(found.as_ref().map_or(&[0; 32], |token| &token.hash));
+    match found.filter(|token| matches && token.valid(now)) {
+        Some(token) => {
+            touch(surface, &token, now).await?;
+            let name = format!("token {}", token.name);
+            Ok(Actor { name, scopes: token.scopes.0, connections: token.connections.0 })
+        }
+        None => Err(surface.0.failures.count(surface, peer, refusal())),
+    }
+}
+
+async fn touch(surface: &Surface, token: &Token, now: Millis) -> Result<(), Problem> {
+    if token.last_used.is_none_or(|used| now - used >= 60_000) {
+        let id = token.id.clone();
+        let store = surface.queue().app.store();
+        store.write(Urgency::Bulk, move |tx| async move { tx.touch_token(&id, now).await }.boxed()).await?;
+    }
+    Ok(())
+}
+
+/// Failed authentications per source address. Only failures are counted and only failures are
+/// refused: nobody can lock out a valid sender.
+pub struct Failures {
+    per_minute: f64,
+    seen: Mutex<HashMap<Peer, Window>>,
+}
+
+#[derive(Default)]
+struct Window {
+    since: Millis,
+    count: u32,
+}
+
+impl Failures {
+    pub fn new(rate: Rate) -> Self {
+        Self { per_minute: rate.0 * 60.0, seen: Mutex::default() }
+    }
+
+    /// Counts a failure; answers `refusal`, or 429 once there were too many within a minute.
+    pub fn count(&self, surface: &Surface, peer: Peer, refusal: Problem) -> Problem {
+        let now = surface.queue().app.clock().now();
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        seen.retain(|_, window| now - window.since < 60_000);
+        let window = seen.entry(peer).or_insert(Window { since: now, count: 0 });
+        window.count += 1;
+        if window.count == 1 {
+            tracing::warn!(source_ip = ?peer.0, "failed authentication");
+        }
+        match f64::from(window.count) > self.per_minute {
+            true => Problem::rate_limited("Too many failed authentications from this address.").after(60),
+            false => refusal,
+        }
+    }
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        let address: &SocketAddr = stream.remote_addr();
+        Peer(Some(address.ip()))
+    }
+}
+
+impl Connected<IncomingStream<'_, UnixListener>> for Peer {
+    fn connect_info(_: IncomingStream<'_, UnixListener>) -> Self {
+        Peer(None)
+    }
+}

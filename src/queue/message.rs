@@ -1,0 +1,187 @@
+//! A message as its handler sees it.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use futures_util::future::BoxFuture;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{Draft, Queue};
+use crate::clock::Millis;
+use crate::failure::Failure;
+use crate::remote::Call;
+use crate::store::{Claimed, New, Result, Row, Source, Tx};
+
+/// Something that is committed together with the outcome of a message.
+pub type Effect = Box<dyn for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<()>> + Send>;
+
+/// What the operator should know although the message is done (F 2.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Note {
+    /// `order_status.unmapped`
+    pub code: String,
+    pub sentence: String,
+}
+
+/// One message; the newest of those that collapsed into it. Clones share what the handler adds.
+#[derive(Clone)]
+pub struct Message {
+    queue: Queue,
+    claimed: Arc<Claimed>,
+    added: Arc<Mutex<Added>>,
+}
+
+#[derive(Default)]
+struct Added {
+    effects: Vec<Effect>,
+    notes: Vec<Note>,
+    reason: Option<&'static str>,
+    detail: Option<String>,
+}
+
+/// What a handler added, taken by the worker for the finishing transaction.
+pub(super) struct Findings {
+    pub effects: Vec<Effect>,
+    pub notes: Vec<Note>,
+    pub reason: &'static str,
+    pub detail: String,
+}
+
+impl Message {
+    pub(super) fn new(queue: Queue, claimed: Claimed) -> Self {
+        Self { queue, claimed: Arc::new(claimed), added: Arc::default() }
+    }
+
+    /// Which message this is.
+    pub fn id(&self) -> Uuid {
+        self.row().id
+    }
+
+    pub fn connection(&self) -> &str {
+        &self.row().connection
+    }
+
+    pub fn route(&self) -> &str {
+        &self.row().route
+    }
+
+    pub fn key(&self) -> &str {
+        &self.row().key
+    }
+
+    pub fn lane(&self) -> &str {
+        &self.row().lane
+    }
+
+    /// `order:<id>`, or nothing.
+    pub fn subject(&self) -> Option<&str> {
+        self.row().subject.as_deref()
+    }
+
+    /// Greatest version of the source that was announced for it; reading less is reading too early.
+    pub fn at_least(&self) -> i64 {
+        self.claimed.at_least()
+    }
+
+    /// 1 for the first try.
+    pub fn attempt(&self) -> i64 {
+        self.row().attempts
+    }
+
+    /// When it was put.
+    pub fn created(&self) -> Millis {
+        self.row().created
+    }
+
+    /// Since when it is in retry, or waits; `None` on its first try.
+    pub fn held_since(&self) -> Option<Millis> {
+        self.row().held_since
+    }
+
+    /// The same value in every log line and remote call that this message causes.
+    pub fn correlation(&self) -> &str {
+        &self.row().correlation
+    }
+
+    /// On whose behalf remote calls are made.
+    pub fn call(&self) -> Call {
+        Call { lane: self.lane().into(), correlation: self.correlation().into() }
+    }
+
+    /// The payload.
+    ///
+    /// # Errors
+    /// A rejection if it has another shape: an older or newer version put it.
+    pub fn payload<T: DeserializeOwned>(&self) -> Result<T, Failure> {
+        serde_json::from_value(self.row().payload.0.clone())
+            .map_err(|error| Failure::rejected(format!("The payload of {} is not readable: {error}", self.route())))
+    }
+
+    /// Payloads of all messages that collapsed into this one, oldest first.
+    pub fn payloads(&self) -> impl Iterator<Item = &Value> {
+        self.claimed.rows.iter().map(|row| &row.payload.0)
+    }
+
+    /// Commits `effect` together with the outcome of this message, whatever it is.
+    pub fn with<F>(&self, effect: F)
+    where
+        F: for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<()>> + Send + 'static,
+    {
+        self.added().effects.push(Box::new(effect));
+    }
+
+    /// A message that follows from this one: same connection and correlation.
+    pub fn next(&self, route: &str, key: impl Into<String>) -> Draft {
+        self.queue.draft(self.connection(), route, key, Source::Handler).correlation(self.correlation())
+    }
+
+    /// Puts messages together with the outcome of this one.
+    pub fn then(&self, drafts: impl IntoIterator<Item = Draft>) {
+        let drafts: Vec<New> = drafts.into_iter().map(New::from).collect();
+        self.with(move |tx| Box::pin(async move { tx.put(drafts).await.map(|_| ()) }));
+    }
+
+    /// Tells the operator something about a message that is done.
+    pub fn note(&self, code: &str, sentence: impl Into<String>) {
+        self.added().notes.push(Note { code: code.into(), sentence: sentence.into() });
+    }
+
+    /// Done, and nothing had to be written.
+    pub fn unchanged(&self) {
+        self.added().reason = Some("unchanged");
+    }
+
+    /// Done: what another system or an earlier try created was taken over.
+    pub fn adopted(&self) {
+        self.added().reason = Some("adopted");
+    }
+
+    /// What was done, in one sentence, for logs and `message show`.
+    pub fn tell(&self, sentence: impl Into<String>) {
+        self.added().detail = Some(sentence.into());
+    }
+
+    pub(super) fn claimed(&self) -> &Claimed {
+        &self.claimed
+    }
+
+    pub(super) fn findings(&self) -> Findings {
+        let added = std::mem::take(&mut *self.added());
+        Findings {
+            effects: added.effects,
+            notes: added.notes,
+            reason: added.reason.unwrap_or("written"),
+            detail: added.detail.unwrap_or_default(),
+        }
+    }
+
+    fn row(&self) -> &Row {
+        self.claimed.lead()
+    }
+
+    fn added(&self) -> MutexGuard<'_, Added> {
+        self.added.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
