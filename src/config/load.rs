@@ -14,7 +14,7 @@ use super::model::Config;
 use super::node::{Node, Origin, Value, join, join_item};
 use super::problem::{Problem, Problems};
 use super::shape;
-use super::validate::{missing, validate};
+use super::validate::{missing, unexplained, validate};
 use super::yaml::{self, Source};
 
 /// The defaults of every key, and the reference for the operator.
@@ -84,13 +84,13 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     for file in files(sources, &mut problems) {
         match read(&file) {
             Ok(text) => {
-                let (tree, found) = yaml::parse(&text, &Source::File(file.display().to_string().into()));
-                problems.0.extend(found);
+                let (tree, mut found) = yaml::parse(&text, &Source::File(file.display().to_string().into()));
                 complete &= tree.is_some();
                 if let Some(tree) = tree {
-                    problems.0.extend(validate(&tree, &schema));
+                    found.extend(validate(&tree, &schema));
                     operator = lay_over(operator, tree, &schema);
                 }
+                problems.0.extend(from_top_to_bottom(found));
             }
             Err(problem) => {
                 complete = false;
@@ -112,9 +112,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     problems.0.extend(environment::collisions(&operator, &schema));
     let tree = over_defaults(defaults, &template, operator, &schema);
     if complete {
-        let unexplained = missing(&tree, &schema).into_iter().filter(|found| !is_explained(found, &problems));
-        let unexplained: Vec<Problem> = unexplained.collect();
-        problems.0.extend(unexplained);
+        let found = unexplained(missing(&tree, &schema), &problems.0);
+        problems.0.extend(found);
     }
     problems.into_result()?;
     finish(&tree)
@@ -148,6 +147,16 @@ fn sibling(file: &Path, profile: &str) -> PathBuf {
     let stem = file.file_stem().unwrap_or_default().to_string_lossy();
     let extension = file.extension().map_or(String::new(), |extension| format!(".{}", extension.to_string_lossy()));
     file.with_file_name(format!("{stem}-{profile}{extension}"))
+}
+
+/// In the order of the file's lines.
+fn from_top_to_bottom(mut problems: Vec<Problem>) -> Vec<Problem> {
+    problems.sort_by_key(|problem| {
+        let mut numbers = problem.place.rsplit(':').map_while(|part| part.parse::<usize>().ok());
+        let column = numbers.next();
+        (numbers.next(), column)
+    });
+    problems
 }
 
 fn read(file: &Path) -> Result<String, Problem> {
@@ -209,13 +218,6 @@ fn with_client_id(mut connection: Node) -> Node {
     connection
 }
 
-/// Is a missing key one that was only misspelt?
-fn is_explained(found: &Problem, problems: &Problems) -> bool {
-    let (parent, key) = found.path.rsplit_once('.').unwrap_or(("", &found.path));
-    let suggestion = format!("did you mean {key:?}?");
-    problems.0.iter().any(|problem| problem.path.starts_with(parent) && problem.sentence.ends_with(&suggestion))
-}
-
 fn finish(tree: &Node) -> Result<Loaded, Problems> {
     match serde_json::from_value(tree.to_json()) {
         Ok(config) => Ok(Loaded { config, origins: tree.origins() }),
@@ -272,3 +274,6 @@ fn collect(value: &Json, path: String, each: &mut impl FnMut(String, Json)) {
         value => each(path, value.clone()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -59,7 +59,8 @@ fn merge<'s>(
 }
 
 fn merge_named(mut items: Vec<Node>, changes: Vec<Node>, schema: &Json) -> Vec<Node> {
-    for change in changes {
+    // An item without a name is an error that validation tells; here it has nowhere to go.
+    for change in changes.into_iter().filter(|change| change.name().is_some()) {
         let at = items.iter().position(|item| item.name() == change.name());
         let under = at.map_or_else(|| nothing_like(&change), |at| items[at].clone());
         let item = lay_over(under, change, schema);

@@ -61,3 +61,86 @@ pub(super) fn comment_of(key: &Origin) -> Option<String> {
     let lines: Vec<&str> = above[start..].iter().map(|line| line.trim_start().trim_start_matches('#').trim()).collect();
     (!lines.is_empty()).then(|| lines.join(" "))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::node::{Entry, join_item};
+
+    #[test]
+    fn the_committed_schema_is_the_one_of_the_structs() {
+        let committed = include_str!("../../config/schema.json");
+        assert!(committed == schema(), "write the output of `config schema` to config/schema.json");
+    }
+
+    /// Every key of the structs is in `default.yml` and has a comment of its own, and nothing else is.
+    #[test]
+    fn default_yml_has_every_key_with_a_comment() {
+        let (tree, problems) = yaml::parse(DEFAULTS, &Source::File("default.yml".into()));
+        assert_eq!(problems, []);
+        let mut findings = Vec::new();
+        compare(&tree.unwrap(), &shape::of_config(), "", &mut findings);
+        assert_eq!(findings, Vec::<String>::new());
+    }
+
+    fn compare(node: &Node, schema: &Json, path: &str, findings: &mut Vec<String>) {
+        match shape(schema) {
+            Shape::Struct(properties) => {
+                for key in properties.keys().filter(|key| node.at(key).is_none()) {
+                    findings.push(format!("{} is missing", join(path, key)));
+                }
+                for Entry { key, origin, node } in node.entries() {
+                    let path = join(path, key);
+                    if comment_of(origin).is_none() {
+                        findings.push(format!("{path} has no comment"));
+                    }
+                    match properties.get(key) {
+                        Some(schema) => compare(node, schema, &path, findings),
+                        None => findings.push(format!("{path} is no key")),
+                    }
+                }
+            }
+            Shape::List(items) if named(items) => {
+                assert_eq!(node.items().len(), 1, "{path} is a template of one entry");
+                compare(&node.items()[0], items, &join_item(path, None, 0), findings);
+            }
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_key_of_the_schema_is_described() {
+        let schema: Json = serde_json::from_str(&schema()).unwrap();
+        let mut silent = Vec::new();
+        find_silent(&schema, "", &mut silent);
+        assert_eq!(silent, Vec::<String>::new());
+    }
+
+    fn find_silent(schema: &Json, path: &str, silent: &mut Vec<String>) {
+        match shape(schema) {
+            Shape::Struct(properties) => {
+                for (key, schema) in properties {
+                    if schema["description"].as_str().is_none_or(str::is_empty) {
+                        silent.push(join(path, key));
+                    }
+                    find_silent(schema, &join(path, key), silent);
+                }
+            }
+            Shape::List(items) => find_silent(items, path, silent),
+            Shape::Map(values) => find_silent(values, path, silent),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn what_a_connection_must_give_has_no_default() {
+        let schema: Json = serde_json::from_str(&schema()).unwrap();
+        let connection = &schema["properties"]["connections"]["items"];
+        assert_eq!(connection["required"], serde_json::json!(["name"]));
+        for path in IDENTITY {
+            let key = path.split('.').fold(connection, |schema, key| &schema["properties"][key]);
+            assert!(key.is_object() && key.get("default").is_none(), "{path}");
+        }
+        assert_eq!(schema["properties"]["server"]["properties"]["listen"]["default"], "127.0.0.1:8080");
+    }
+}

@@ -189,3 +189,125 @@ impl Kept {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner).remove(command);
     }
 }
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use tempfile::TempDir;
+
+    use super::*;
+
+    fn file(mode: u32, text: &str) -> (TempDir, PathBuf) {
+        let dir = TempDir::new().unwrap();
+        let file = dir.path().join("secret");
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+        (dir, file)
+    }
+
+    async fn text(secret: &Secret) -> Result<String, SecretProblem> {
+        let environment = |name: &str| match name {
+            "PATH" => std::env::split_paths("/usr/bin:/bin").next().map(PathBuf::into_os_string),
+            "TOKEN" => Some("from the environment".into()),
+            _ => None,
+        };
+        secret.read_from(&environment).await.map(|secret| secret.expose_secret().to_owned())
+    }
+
+    fn command(script: &str, timeout: Option<&str>, keep: Option<&str>) -> Secret {
+        let command = ["/bin/sh", "-c", script].map(str::to_owned).to_vec();
+        let span = |text: &str| text.parse::<Span>().unwrap();
+        Secret::Command { command, timeout: timeout.map(span), keep: keep.map(span) }
+    }
+
+    #[tokio::test]
+    async fn a_file_loses_its_last_newline_only() {
+        let (_dir, file) = file(0o600, "  a\n\n");
+        assert_eq!(text(&Secret::File { file }).await.unwrap(), "  a\n");
+    }
+
+    #[tokio::test]
+    async fn a_file_that_others_may_read_is_refused() {
+        for mode in [0o640, 0o604, 0o660] {
+            let (_dir, file) = file(mode, "a");
+            assert_eq!(text(&Secret::File { file: file.clone() }).await, Err(SecretProblem::Open { file, mode }));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_absent_file_and_an_empty_one_are_told() {
+        let absent = Secret::File { file: "/nonexistent/secret".into() };
+        assert!(matches!(text(&absent).await, Err(SecretProblem::Unreadable { .. })));
+        let (_dir, file) = file(0o400, "\n");
+        assert_eq!(text(&Secret::File { file }).await, Err(SecretProblem::Empty));
+    }
+
+    #[tokio::test]
+    async fn a_credential_lies_in_the_directory_of_systemd() {
+        // systemd may give access by ACL, which shows as a mode that others can read.
+        let (dir, _) = file(0o444, "sesame\n");
+        let directory = dir.path().as_os_str().to_owned();
+        let environment = move |name: &str| (name == "CREDENTIALS_DIRECTORY").then(|| directory.clone());
+        let secret = Secret::Credential { credential: "secret".to_owned() };
+        assert_eq!(secret.read_from(&environment).await.unwrap().expose_secret(), "sesame");
+        assert_eq!(text(&secret).await, Err(SecretProblem::NoCredentials));
+        for name in ["../secret", "a/b", ""] {
+            let secret = Secret::Credential { credential: name.to_owned() };
+            assert_eq!(
+                secret.read_from(&environment).await.map(|_| ()),
+                Err(SecretProblem::CredentialName(name.to_owned()))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_variable_is_taken_as_it_is() {
+        assert_eq!(text(&Secret::Env { env: "TOKEN".to_owned() }).await.unwrap(), "from the environment");
+        assert_eq!(
+            text(&Secret::Env { env: "ABSENT".to_owned() }).await,
+            Err(SecretProblem::NotSet("ABSENT".to_owned()))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_command_sees_path_and_home_only() {
+        let seen = text(&command("echo \"$PATH/$TOKEN/$CARGO_MANIFEST_DIR\"", None, None)).await.unwrap();
+        assert_eq!(seen, "/usr/bin//");
+    }
+
+    #[tokio::test]
+    async fn a_command_that_fails_or_hangs_is_told_without_its_words() {
+        let failed = text(&command("echo hunter2 >&2; exit 3", None, None)).await.unwrap_err().to_string();
+        assert!(failed.contains("exit status: 3") && !failed.contains("hunter2"), "{failed}");
+        let hung = text(&command("exec /bin/sleep 60", Some("50ms"), None)).await.unwrap_err().to_string();
+        assert!(hung.contains("did not end within 50ms"), "{hung}");
+        let absent = Secret::Command { command: vec!["/nonexistent".to_owned()], timeout: None, keep: None };
+        assert!(text(&absent).await.unwrap_err().to_string().contains("could not be started"));
+    }
+
+    #[tokio::test]
+    async fn output_is_kept_until_a_remote_refuses_it() {
+        let dir = TempDir::new().unwrap();
+        let counter = dir.path().join("calls");
+        let script = format!("echo x >> {0}; exec /usr/bin/wc -l < {0}", counter.display());
+        let kept = command(&script, None, Some("1h"));
+        let read = async |secret: &Secret| secret.read().await.unwrap().expose_secret().trim().to_owned();
+        assert_eq!((read(&kept).await.as_str(), read(&kept).await.as_str()), ("1", "1"));
+        assert_eq!(kept.read_again().await.unwrap().expose_secret().trim(), "2");
+        let unkept = command(&format!("{script} "), None, None);
+        assert_eq!((read(&unkept).await.as_str(), read(&unkept).await.as_str()), ("3", "4"));
+    }
+
+    #[tokio::test]
+    async fn descriptions_show_where_and_how_long_but_not_what() {
+        let (_dir, file) = file(0o600, "sesame\n");
+        let described = Secret::File { file: file.clone() }.describe().await;
+        assert_eq!(described, format!("(secret: file {}, 6 bytes, sha256:d0c0…)", file.display()));
+        let literal = Secret::Literal("sesame".to_owned());
+        assert_eq!(literal.describe().await, "(secret, 6 bytes, sha256:d0c0…)");
+        assert_eq!(format!("{literal:?}"), "(secret)");
+        let absent = Secret::Env { env: "FLUENT_CONNECTOR_ABSENT".to_owned() };
+        assert!(absent.describe().await.starts_with("(secret: env FLUENT_CONNECTOR_ABSENT, not readable: "));
+    }
+}

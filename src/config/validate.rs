@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value as Json;
 
-use super::node::{Node, Value, join, join_item};
+use super::node::{Node, Origin, Value, join, join_item};
 use super::problem::Problem;
 use super::shape::{Range, Shape, named, nullable, required, shape};
 use super::value::{Rate, Share, Size, Span};
@@ -21,8 +21,18 @@ pub fn validate(tree: &Node, schema: &Json) -> Vec<Problem> {
 /// Keys of a merged tree that nobody gave and that have no default.
 pub fn missing(tree: &Node, schema: &Json) -> Vec<Problem> {
     let mut problems = Vec::new();
-    find_missing(tree, schema, "", &mut problems);
+    find_missing(tree, schema, "", &tree.origin, &mut problems);
     problems
+}
+
+/// Takes out keys that are missing only because they were misspelt.
+pub fn unexplained(mut missing: Vec<Problem>, known: &[Problem]) -> Vec<Problem> {
+    missing.retain(|missing| {
+        let (parent, key) = missing.path.rsplit_once('.').unwrap_or(("", &missing.path));
+        let suggestion = format!("did you mean {key:?}?");
+        !known.iter().any(|problem| problem.path.starts_with(parent) && problem.sentence.ends_with(&suggestion))
+    });
+    missing
 }
 
 /// The nearest of `words`, at most two edits away; a word that only goes on after `_` counts as near
@@ -103,7 +113,8 @@ impl Validation<'_> {
             let inner = join_item(path, node.name(), n);
             self.value(node, items, &inner);
             if !named {
-                find_missing(node, items, &inner, &mut self.problems);
+                let found = unexplained(missing_in_item(node, items, &inner), &self.problems);
+                self.problems.extend(found);
                 continue;
             }
             match node.name() {
@@ -189,28 +200,36 @@ impl Validation<'_> {
     }
 }
 
-fn find_missing(node: &Node, schema: &Json, path: &str, problems: &mut Vec<Problem>) {
+fn missing_in_item(item: &Node, schema: &Json, path: &str) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    find_missing(item, schema, path, &item.origin, &mut problems);
+    problems
+}
+
+/// `around` is the nearest place the operator wrote; what is missing in a default is missing there.
+fn find_missing(node: &Node, schema: &Json, path: &str, around: &Origin, problems: &mut Vec<Problem>) {
+    let around = if node.origin == Origin::Default { around } else { &node.origin };
+    let mut inside = |node: &Node, schema: &Json, path: &str| find_missing(node, schema, path, around, problems);
     match shape(schema) {
         Shape::Struct(properties) => {
-            for key in required(schema).filter(|key| node.at(key).is_none()) {
-                let sentence = "is missing and has no default";
-                problems.push(Problem::new(&node.origin, join(path, key), sentence));
-            }
             for entry in node.entries() {
                 if let Some(schema) = properties.get(&entry.key) {
-                    find_missing(&entry.node, schema, &join(path, &entry.key), problems);
+                    inside(&entry.node, schema, &join(path, &entry.key));
                 }
+            }
+            for key in required(schema).filter(|key| node.at(key).is_none()) {
+                problems.push(Problem::new(around, join(path, key), "is missing and has no default"));
             }
         }
         Shape::Map(values) => {
             for entry in node.entries() {
-                find_missing(&entry.node, values, &join(path, &entry.key), problems);
+                inside(&entry.node, values, &join(path, &entry.key));
             }
         }
         // Items without a name are complete or wrong in their own source.
         Shape::List(items) if named(items) => {
             for (n, item) in node.items().iter().enumerate() {
-                find_missing(item, items, &join_item(path, item.name(), n), problems);
+                inside(item, items, &join_item(path, item.name(), n));
             }
         }
         _ => {}

@@ -189,7 +189,8 @@ impl<'t> Reader<'t> {
             ));
         }
         if let Some(tag) = tag.filter(|tag| !tag.is_yaml_core_schema_tag(own)) {
-            self.report(at, path, format!("the tag {} is not allowed here", tag.original()));
+            let what = if tag.is_custom() { "custom tags are" } else { "this tag is" };
+            self.report(at, path, format!("{what} not allowed: {}", tag.original()));
         }
         Ok(())
     }
@@ -211,7 +212,7 @@ impl<'t> Reader<'t> {
 
     fn next(&mut self) -> Result<(Event<'t>, Marker), Problem> {
         match self.events.next_event() {
-            Some(Ok((event, span))) => Ok((event, span.start)),
+            Some(Ok((event, span))) => Ok((event, span.tag_start().unwrap_or(span.start))),
             Some(Err(error)) => Err(self.syntax(&error)),
             None => Ok((Event::StreamEnd, Marker::default())),
         }
