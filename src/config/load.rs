@@ -13,6 +13,7 @@ use super::merge::{lay_over, nothing};
 use super::model::Config;
 use super::node::{Node, Origin, Value, join, join_item};
 use super::problem::{Problem, Problems};
+use super::secret::Lookup;
 use super::shape;
 use super::validate::{missing, unexplained, validate};
 use super::yaml::{self, Source};
@@ -62,15 +63,18 @@ pub struct Loaded {
 impl Sources {
     /// What the command line named, else what the environment names, else the usual places.
     pub fn from_environment(files: Vec<PathBuf>, profile: Option<String>) -> Self {
-        let named = || environment::variable("FLUENT_CONNECTOR_CONFIG").filter(|named| !named.is_empty());
+        let mut sources = Self::named_by(files, profile, &environment::variable);
+        sources.environment = environment::variables();
+        sources
+    }
+
+    fn named_by(files: Vec<PathBuf>, profile: Option<String>, environment: Lookup<'_>) -> Self {
+        let given = |name: &str| environment(name).filter(|value| !value.is_empty());
         let usual = || PLACES.into_iter().map(PathBuf::from).find(|file| file.exists()).into_iter().collect();
-        let files = match files {
-            files if files.is_empty() => named().map_or_else(usual, |named| std::env::split_paths(&named).collect()),
-            files => files,
-        };
-        let of_environment = || Some(environment::variable("FLUENT_CONNECTOR_PROFILE")?.to_string_lossy().into_owned());
-        let profile = profile.or_else(of_environment).filter(|profile| !profile.is_empty());
-        Self { files, profile, environment: environment::variables() }
+        let named = || given("FLUENT_CONNECTOR_CONFIG").map(|named| std::env::split_paths(&named).collect());
+        let files = if files.is_empty() { named().unwrap_or_else(usual) } else { files };
+        let of_environment = || Some(given("FLUENT_CONNECTOR_PROFILE")?.to_string_lossy().into_owned());
+        Self { files, profile: profile.or_else(of_environment), environment: BTreeMap::new() }
     }
 }
 
@@ -100,7 +104,7 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     }
     let ours = sources.environment.iter().filter(|(name, _)| name.starts_with(environment::PREFIX));
     for (variable, text) in ours {
-        let base = lay_over(defaults.clone(), operator.clone(), &schema);
+        let base = over_defaults(defaults.clone(), &template, operator.clone(), &schema);
         match environment::tree(variable, text, &schema, &base) {
             Ok(tree) => {
                 problems.0.extend(validate(&tree, &schema));

@@ -28,6 +28,10 @@ pub struct Share(pub f64);
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Rate(pub f64);
 
+/// A century; keeps sums of times and durations far from the end of the numbers.
+const LONGEST_DAYS: u32 = 36_500;
+const LONGEST: f64 = LONGEST_DAYS as f64 * 86_400_000.0;
+
 impl Span {
     /// Whole milliseconds.
     pub fn millis(self) -> i64 {
@@ -48,6 +52,9 @@ impl FromStr for Span {
             "d" => number * 86_400_000.0,
             _ => return Err(wrong()),
         };
+        if millis > LONGEST {
+            return Err(format!("{text:?} is longer than {LONGEST_DAYS}d"));
+        }
         Ok(Self(Duration::from_millis(millis as u64)))
     }
 }
@@ -122,7 +129,8 @@ impl fmt::Display for Size {
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}%", self.0 * 100.0)
+        // 7% is held as 0.07, and 0.07 × 100 is a little more than 7.
+        write!(f, "{}%", (self.0 * 1e8).round() / 1e6)
     }
 }
 
@@ -201,6 +209,45 @@ impl fmt::Debug for Secret {
                 write!(f, "(secret: command {})", command.first().map_or("", String::as_str))
             }
             Self::Literal(_) => write!(f, "(secret)"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn durations_need_a_unit() {
+        let millis = |text: &str| text.parse::<Span>().map(Span::millis);
+        assert_eq!(millis("250ms"), Ok(250));
+        assert_eq!(millis("1.5h"), Ok(5_400_000));
+        assert_eq!(millis("30d"), Ok(2_592_000_000));
+        for wrong in ["60", "s", "5 s", "-5s", "1e3s", "1.2.3s", "5S", "5min", "", "99999d"] {
+            assert!(millis(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_shares_and_rates_need_theirs() {
+        assert_eq!("64KiB".parse(), Ok(Size(65_536)));
+        assert_eq!("1.5MiB".parse(), Ok(Size(1_572_864)));
+        assert_eq!("40%".parse(), Ok(Share(0.4)));
+        assert_eq!("30/min".parse(), Ok(Rate(0.5)));
+        assert!("64KB".parse::<Size>().is_err() && "1024".parse::<Size>().is_err());
+        assert!("0.4".parse::<Share>().is_err() && "101%".parse::<Share>().is_err());
+        assert!("20".parse::<Rate>().is_err() && "20/h".parse::<Rate>().is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_as_the_same(millis in 0_u64..3_000_000_000_000, bytes in 0_u64..1 << 50, percent in 0_u32..=100) {
+            let span = Span(Duration::from_millis(millis));
+            prop_assert_eq!(span.to_string().parse(), Ok(span));
+            prop_assert_eq!(Size(bytes).to_string().parse(), Ok(Size(bytes)));
+            prop_assert_eq!(Share(f64::from(percent) / 100.0).to_string(), format!("{percent}%"));
         }
     }
 }

@@ -344,4 +344,13 @@ mod tests {
         assert_eq!(variable("").0.unwrap().to_json(), json!(null));
         assert!(variable("a: b").1[0].to_string().starts_with("V: a variable holds one value"));
     }
+
+    proptest::proptest! {
+        /// Whatever an operator leaves in a file, it is a tree or a problem.
+        #[test]
+        fn no_text_stops_the_reader(text in "[a-b0-9:,&*!|>'\"{}\\[\\]<#~ \n-]{0,60}") {
+            let (tree, problems) = file(&text);
+            proptest::prop_assert!(tree.is_some() || !problems.is_empty());
+        }
+    }
 }

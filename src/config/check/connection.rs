@@ -118,7 +118,7 @@ impl Check<'_, '_> {
     fn customer(&mut self, connection: &Connection) {
         let customer = &connection.customer;
         let tokens = ["id", "email", "customer_number", "key"];
-        self.pattern("customer.username_pattern", &customer.username_pattern, &tokens);
+        self.pattern("customer.username_pattern", &customer.username_pattern, &tokens, &tokens);
         let countries =
             customer.timezone_by_country.keys().map(|country| (join("timezone_by_country", country), country));
         let default = customer.country_default.iter().map(|country| ("country_default".to_owned(), country));
@@ -133,9 +133,10 @@ impl Check<'_, '_> {
         let order = &connection.order;
         self.moment("order.since", order.since.as_deref());
         let tokens = ["type", "order_number", "id", "store"];
-        self.pattern("order.ref_pattern", &order.ref_pattern, &tokens);
+        let telling = ["order_number", "id"];
+        self.pattern("order.ref_pattern", &order.ref_pattern, &tokens, &telling);
         for (n, pattern) in order.adopt_ref_patterns.iter().enumerate() {
-            self.pattern(&format!("order.adopt_ref_patterns[{n}]"), pattern, &tokens);
+            self.pattern(&format!("order.adopt_ref_patterns[{n}]"), pattern, &tokens, &telling);
         }
         self.words("order.states", &order.states, &ORDER_STATES);
         self.words("order.hold_until_payment_state", &order.hold_until_payment_state, &PAYMENT_STATES);
@@ -180,18 +181,15 @@ impl Check<'_, '_> {
         }
     }
 
-    fn pattern(&mut self, path: &str, pattern: &str, tokens: &[&str]) {
-        let mut rest = pattern;
-        while let Some((_, after)) = rest.split_once('{') {
-            let (token, behind) = after.split_once('}').unwrap_or((after, ""));
-            if !tokens.contains(&token) {
-                let known: Vec<String> = tokens.iter().map(|token| format!("{{{token}}}")).collect();
-                self.problem(path, format!("{{{token}}} is not a token; known are {}", known.join(" ")));
-            }
-            rest = behind;
-        }
-        if !pattern.contains('{') {
-            self.problem(path, "needs at least one token: without any all would be the same");
+    /// A pattern of `tokens`; one of the `telling` ones keeps what it names apart.
+    fn pattern(&mut self, path: &str, pattern: &str, tokens: &[&str], telling: &[&str]) {
+        let list = |tokens: &[&str]| tokens.iter().map(|token| format!("{{{token}}}")).collect::<Vec<_>>().join(" ");
+        let found = pattern.split('{').skip(1).map(|after| after.split('}').next().unwrap_or(after));
+        let found: Vec<&str> = found.collect();
+        if let Some(unknown) = found.iter().find(|token| !tokens.contains(token)) {
+            self.problem(path, format!("{{{unknown}}} is not a token; known are {}", list(tokens)));
+        } else if !found.iter().any(|token| telling.contains(token)) {
+            self.problem(path, format!("needs one of {}: without, two could be called the same", list(telling)));
         }
     }
 

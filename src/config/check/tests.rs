@@ -101,7 +101,7 @@ async fn each_value_of_a_connection_is_looked_at() {
 ^  since: yesterday
 ^  states: [Open, Canceled]
 ^  hold_until_payment_state: [paid]
-^  ref_pattern: order
+^  ref_pattern: "{type}"
 ^  transaction_states: [Success, Done]
 ^  tax_types: { "19%": MWST }
 ^  wait_limit: 0s
@@ -126,7 +126,7 @@ async fn each_value_of_a_connection_is_looked_at() {
     connections[Main_1].customer.timezone_by_country.Germany: "Germany" is not a country code: DE, GB
     connections[Main_1].customer.country_default: "de" is not a country code: DE, GB
     connections[Main_1].order.since: "yesterday" is not an instant: 2026-06-15T10:00:00Z
-    connections[Main_1].order.ref_pattern: needs at least one token: without any all would be the same
+    connections[Main_1].order.ref_pattern: needs one of {order_number} {id}: without, two could be called the same
     connections[Main_1].order.states[1]: "Canceled" is not one of Open, Confirmed, Complete, Cancelled
     connections[Main_1].order.hold_until_payment_state[0]: "paid" is not one of BalanceDue, Failed, Pending, CreditOwed, Paid
     connections[Main_1].order.transaction_states[1]: "Done" is not one of Initial, Pending, Success, Failure

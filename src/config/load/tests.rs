@@ -183,9 +183,7 @@ fn a_profile_lies_over_all_files() {
 #[test]
 fn a_profile_without_a_file_is_an_error() {
     let world = World::of("").profile("test");
-    insta::assert_snapshot!(world.problems(), @r#"
-    profile test: none of its files exists: config-test.yml
-    "#);
+    insta::assert_snapshot!(world.problems(), @r#"profile test: none of its files exists: config-test.yml"#);
 }
 
 #[test]
@@ -219,6 +217,31 @@ fn variables_win_over_files_and_find_names_in_capitals() {
     assert_eq!(connection.stores, ["a", "b"]);
     assert_eq!(connection.order_status.order.mapping["PACKED"].as_deref(), Some("Confirmed"));
     assert_eq!(config.queue.retry.give_up.millis(), 7_200_000);
+}
+
+#[test]
+fn variables_find_the_keys_of_the_template() {
+    let world = World::connected("")
+        .variable("CONNECTIONS__MAIN__CUSTOM_TYPES__ORDER__FIELDS__ORDER_REF", "null")
+        .variable("CONNECTIONS__MAIN__ORDER_STATUS__SHIPMENT__BY_TYPE__CC__COMPLETE", "Shipped");
+    let connection = &world.load().config.connections[0];
+    assert_eq!(connection.custom_types.order.fields["order_ref"], None);
+    assert_eq!(connection.order_status.shipment.by_type["CC"]["COMPLETE"].as_deref(), Some("Shipped"));
+}
+
+#[test]
+fn the_command_line_wins_over_the_environment() {
+    let environment = |name: &str| match name {
+        "FLUENT_CONNECTOR_CONFIG" => Some("/a.yml:/b.yml".into()),
+        "FLUENT_CONNECTOR_PROFILE" => Some("test".into()),
+        _ => None,
+    };
+    let of_environment = Sources::named_by(Vec::new(), None, &environment);
+    assert_eq!(of_environment.files, ["/a.yml", "/b.yml"].map(PathBuf::from));
+    assert_eq!(of_environment.profile.as_deref(), Some("test"));
+    let of_command_line = Sources::named_by(vec!["c.yml".into()], Some("live".to_owned()), &environment);
+    assert_eq!(of_command_line.files, [PathBuf::from("c.yml")]);
+    assert_eq!(of_command_line.profile.as_deref(), Some("live"));
 }
 
 #[test]
@@ -261,9 +284,7 @@ fn errors_of_variables_name_the_variable() {
 #[test]
 fn names_that_no_variable_can_tell_apart_are_refused() {
     let other = CONNECTION.replace("name: main", "name: MAIN");
-    insta::assert_snapshot!(World::connected(&other[1..]).problems(), @r#"
-    config.yml:11:5 connections[MAIN]: environment variables cannot tell the names "MAIN" and "main" apart
-    "#);
+    insta::assert_snapshot!(World::connected(&other[1..]).problems(), @r#"config.yml:11:5 connections[MAIN]: environment variables cannot tell the names "MAIN" and "main" apart"#);
 }
 
 #[test]
@@ -338,9 +359,7 @@ log: !verbose
 
 #[test]
 fn a_file_that_is_not_yaml_is_told_with_its_place() {
-    insta::assert_snapshot!(World::of("server:\n  listen: \"127.0.0.1:1\n").problems(), @r#"
-    config.yml:2:11: not readable as YAML: unclosed quote
-    "#);
+    insta::assert_snapshot!(World::of("server:\n  listen: \"127.0.0.1:1\n").problems(), @r#"config.yml:2:11: not readable as YAML: unclosed quote"#);
     insta::assert_snapshot!(World::of("- server\n").problems(), @r#"
     config.yml:1:1: must be a map, not a list
     config.yml:1:1 server: is missing and has no default
