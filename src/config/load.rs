@@ -82,37 +82,16 @@ impl Sources {
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let schema = shape::of_config();
     let (defaults, template) = defaults()?;
-    let mut problems = Problems::default();
-    let mut operator = nothing();
-    let mut complete = true;
-    for file in files(sources, &mut problems) {
-        match read(&file) {
-            Ok(text) => {
-                let (tree, mut found) = yaml::parse(&text, &Source::File(file.display().to_string().into()));
-                complete &= tree.is_some();
-                if let Some(tree) = tree {
-                    found.extend(validate(&tree, &schema));
-                    operator = lay_over(operator, tree, &schema);
-                }
-                problems.0.extend(from_top_to_bottom(found));
-            }
-            Err(problem) => {
-                complete = false;
-                problems.0.push(problem);
-            }
-        }
+    let mut layers = Layers { schema: &schema, operator: nothing(), problems: Problems::default(), complete: true };
+    for file in files(sources, &mut layers.problems) {
+        layers.lay_file(&file);
     }
     let ours = sources.environment.iter().filter(|(name, _)| name.starts_with(environment::PREFIX));
     for (variable, text) in ours {
-        let base = over_defaults(defaults.clone(), &template, operator.clone(), &schema);
-        match environment::tree(variable, text, &schema, &base) {
-            Ok(tree) => {
-                problems.0.extend(validate(&tree, &schema));
-                operator = lay_over(operator, tree, &schema);
-            }
-            Err(found) => problems.0.extend(found),
-        }
+        let base = over_defaults(defaults.clone(), &template, layers.operator.clone(), &schema);
+        layers.lay_variable(variable, text, &base);
     }
+    let Layers { operator, mut problems, complete, .. } = layers;
     problems.0.extend(environment::collisions(&operator, &schema));
     let tree = over_defaults(defaults, &template, operator, &schema);
     if complete {
@@ -123,15 +102,57 @@ pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     finish(&tree)
 }
 
+/// What the operator says, source by source.
+struct Layers<'s> {
+    schema: &'s Json,
+    operator: Node,
+    problems: Problems,
+    /// Could every file be read? If not, it would be idle to tell what is missing.
+    complete: bool,
+}
+
+impl Layers<'_> {
+    fn lay_file(&mut self, file: &Path) {
+        let text = match read(file) {
+            Ok(text) => text,
+            Err(problem) => {
+                self.complete = false;
+                return self.problems.0.push(problem);
+            }
+        };
+        let (tree, mut found) = yaml::parse(&text, &Source::File(file.display().to_string().into()));
+        self.complete &= tree.is_some();
+        if let Some(tree) = tree {
+            found.extend(validate(&tree, self.schema));
+            self.lay(tree);
+        }
+        self.problems.0.extend(from_top_to_bottom(found));
+    }
+
+    fn lay_variable(&mut self, variable: &str, text: &str, base: &Node) {
+        match environment::tree(variable, text, self.schema, base) {
+            Ok(tree) => {
+                self.problems.0.extend(validate(&tree, self.schema));
+                self.lay(tree);
+            }
+            Err(found) => self.problems.0.extend(found),
+        }
+    }
+
+    fn lay(&mut self, tree: Node) {
+        let under = std::mem::replace(&mut self.operator, nothing());
+        self.operator = lay_over(under, tree, self.schema);
+    }
+}
+
 /// The files to read: the named ones, then their siblings of the profile.
 fn files(sources: &Sources, problems: &mut Problems) -> Vec<PathBuf> {
     let mut files = sources.files.clone();
     if let Some(profile) = &sources.profile {
+        // A name, not a path: what lies elsewhere is no sibling.
         let legal = profile.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-        let siblings: Vec<PathBuf> = match legal {
-            true => files.iter().map(|file| sibling(file, profile)).filter(|file| file.exists()).collect(),
-            false => Vec::new(),
-        };
+        let siblings = files.iter().filter(|_| legal).map(|file| sibling(file, profile));
+        let siblings: Vec<PathBuf> = siblings.filter(|file| file.exists()).collect();
         if siblings.is_empty() {
             let looked_for: Vec<String> =
                 files.iter().map(|file| sibling(file, profile).display().to_string()).collect();

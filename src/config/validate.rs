@@ -211,7 +211,8 @@ fn find_missing(node: &Node, schema: &Json, path: &str, around: &Origin, problem
     let around = if node.origin == Origin::Default { around } else { &node.origin };
     let mut inside = |node: &Node, schema: &Json, path: &str| find_missing(node, schema, path, around, problems);
     match shape(schema) {
-        Shape::Struct(properties) => {
+        // Anything but a map is an error of another kind.
+        Shape::Struct(properties) if matches!(node.value, Value::Map(_)) => {
             for entry in node.entries() {
                 if let Some(schema) = properties.get(&entry.key) {
                     inside(&entry.node, schema, &join(path, &entry.key));

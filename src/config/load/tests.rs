@@ -375,6 +375,12 @@ fn a_file_that_is_not_yaml_is_told_with_its_place() {
 }
 
 #[test]
+fn a_value_of_the_wrong_kind_is_one_mistake() {
+    let world = World::connected("    order: { attributes: [5] }\nserver: 5\nqueue: []\nroutes: ~\n");
+    insta::assert_snapshot!(world.problems(), @"");
+}
+
+#[test]
 fn the_origin_of_every_value_is_known() {
     let world = World::connected("server:\n  listen: \"127.0.0.1:1\"\n").variable("QUEUE__WORKERS", "3");
     assert_eq!(world.origin("server.listen"), "config.yml:12:11");
