@@ -37,6 +37,8 @@ pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
 pub use tally::Counts;
+/// A JSON column.
+pub use sqlx::types::Json;
 pub use token::Token;
 
 /// What may go wrong in here.

@@ -2,6 +2,7 @@
 
 pub mod custom_fields;
 pub mod order_link;
+pub mod order_lookup;
 pub mod order_status;
 pub mod order_update;
 pub mod slice;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct OrderUpdate {
     /// The version the actions were computed from.
-    pub version: u64,
+    pub version: i64,
     pub actions: Vec<Action>,
 }
 

@@ -1,7 +1,8 @@
 //! Client of the commercetools HTTP API: the operations the flows need, each with its error table
 //! (platform-commercetools.md A2, A4).
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -10,9 +11,10 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::clock::Clock;
+use super::known::{Channel, State, Type};
+use crate::clock::{Clock, Millis};
 use crate::config::model::CommercetoolsRemote;
 use crate::failure::Class;
 use crate::remote::{Answer, Call, Credential, Error, Grant, Kind, Limits, Remote, Request};
@@ -29,7 +31,13 @@ struct Project {
     credential: Credential,
     /// `https://api.europe-west1.gcp.commercetools.com/my-project`
     root: String,
+    clock: Clock,
+    /// Types, States and Channels by path, with the time until which they are believed.
+    definitions: Mutex<HashMap<String, (Millis, Value)>>,
 }
+
+/// How long a definition is believed, in milliseconds (F 5.3).
+const DEFINITION: Millis = 600_000;
 
 /// One page of a query (A2); there is never a total.
 #[derive(Debug, Deserialize)]
@@ -57,10 +65,10 @@ impl Client {
     pub fn new(config: &CommercetoolsRemote, limits: Limits, clock: Clock) -> anyhow::Result<Self> {
         let remote = Arc::new(Remote::new("commercetools", config.timeout.0, limits)?);
         let (asking, account) = (remote.clone(), config.clone());
-        let credential = Credential::new(clock, move || grant(asking.clone(), account.clone()).boxed());
+        let credential = Credential::new(clock.clone(), move || grant(asking.clone(), account.clone()).boxed());
         let root = format!("{}/{}", config.api_url(), config.project_key);
         let call = Call { lane: "order".into(), correlation: String::new() };
-        Ok(Self { project: Arc::new(Project { remote, credential, root }), call })
+        Ok(Self { project: Arc::new(Project { remote, credential, root, clock, definitions: Mutex::default() }), call })
     }
 
     /// The same project on behalf of another call.
@@ -125,20 +133,56 @@ impl Client {
         self.find("GET /customers/{id}", &format!("/customers/{id}"), &[]).await
     }
 
-    /// `GET /types/{id}`; `None` = 404.
+    /// The Type with this id, as it was at most ten minutes ago; `None` = 404.
     ///
     /// # Errors
     /// As the error table says.
-    pub async fn custom_type<T: DeserializeOwned>(&self, id: &str) -> Result<Option<T>, Error> {
-        self.find("GET /types/{id}", &format!("/types/{id}"), &[]).await
+    pub async fn type_by_id(&self, id: &str) -> Result<Option<Type>, Error> {
+        self.defined("GET /types/{id}", &format!("/types/{}", encoded(id))).await
     }
 
-    /// `GET /channels/key={key}`; `None` = 404.
+    /// The Type with this key, as it was at most ten minutes ago; `None` = 404.
     ///
     /// # Errors
     /// As the error table says.
-    pub async fn channel_by_key<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Error> {
-        self.find("GET /channels/key={key}", &format!("/channels/key={}", encoded(key)), &[]).await
+    pub async fn type_by_key(&self, key: &str) -> Result<Option<Type>, Error> {
+        self.defined("GET /types/key={key}", &format!("/types/key={}", encoded(key))).await
+    }
+
+    /// The Channel with this key, as it was at most ten minutes ago; `None` = 404.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn channel_by_key(&self, key: &str) -> Result<Option<Channel>, Error> {
+        self.defined("GET /channels/key={key}", &format!("/channels/key={}", encoded(key))).await
+    }
+
+    /// The States of orders, as they were at most ten minutes ago.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn order_states(&self) -> Result<Vec<State>, Error> {
+        let path = "/states".to_owned() + &query_string(&[("where", "type = \"OrderState\""), ("limit", "500")]);
+        let page: Option<Page<State>> = self.defined("GET /states", &path).await?;
+        Ok(page.map_or(Vec::new(), |page| page.results))
+    }
+
+    /// A definition that changes seldom; what does not exist is asked for again each time.
+    async fn defined<T: DeserializeOwned>(&self, operation: &'static str, path: &str) -> Result<Option<T>, Error> {
+        let now = self.project.clock.now();
+        let kept = lock(&self.project.definitions).get(path).filter(|(until, _)| now < *until).map(|(_, kept)| kept.clone());
+        let document = match kept {
+            Some(kept) => kept,
+            None => match self.find::<Value>(operation, path, &[]).await? {
+                None => return Ok(None),
+                Some(document) => {
+                    lock(&self.project.definitions).insert(path.to_owned(), (now + DEFINITION, document.clone()));
+                    document
+                }
+            },
+        };
+        let read = serde_json::from_value(document).map(Some);
+        read.map_err(|error| refused(0, "", format!("commercetools answered {operation} with something unreadable: {error}")))
     }
 
     async fn find<T: DeserializeOwned>(
@@ -161,7 +205,7 @@ impl Client {
         method: Method,
         path: &str,
         query: &[(&str, &str)],
-        body: Option<&serde_json::Value>,
+        body: Option<&Value>,
     ) -> Result<Answer, Error> {
         let project = &self.project;
         let url = format!("{}{path}{}", project.root, query_string(query));
@@ -318,4 +362,8 @@ fn query_string(parameters: &[(&str, &str)]) -> String {
 /// Percent-encodes one path segment or query part.
 fn encoded(text: &str) -> String {
     percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

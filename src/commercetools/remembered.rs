@@ -15,7 +15,7 @@ use super::known::Reference;
 pub struct RememberedOrder {
     pub id: String,
     /// The version an update must name.
-    pub version: u64,
+    pub version: i64,
     /// Orders need not have one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order_number: Option<String>,
@@ -154,7 +154,7 @@ impl From<AnswerLineItem> for RememberedLineItem {
 #[serde(rename_all = "camelCase")]
 struct Answer {
     id: String,
-    version: u64,
+    version: i64,
     order_number: Option<String>,
     order_state: String,
     shipment_state: Option<String>,

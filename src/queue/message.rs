@@ -1,5 +1,6 @@
 //! A message as its handler sees it.
 
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use futures_util::future::BoxFuture;
@@ -10,9 +11,12 @@ use uuid::Uuid;
 
 use super::{Draft, Queue};
 use crate::clock::Millis;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::remote::Call;
 use crate::store::{Claimed, New, Result, Row, Source, Tx};
+
+/// How long a source may not have what was announced, in milliseconds (C 1.7, F 1.7).
+const NOT_THERE_YET: Millis = 600_000;
 
 /// Something that is committed together with the outcome of a message.
 pub type Effect = Box<dyn for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<()>> + Send>;
@@ -20,9 +24,21 @@ pub type Effect = Box<dyn for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<()>
 /// What the operator should know although the message is done (F 2.2).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Note {
-    /// `order_status.unmapped`
-    pub code: String,
+    /// `order_status.unmapped`; counted per code.
+    pub code: &'static str,
     pub sentence: String,
+}
+
+impl Note {
+    pub fn new(code: &'static str, sentence: impl Into<String>) -> Self {
+        Self { code, sentence: sentence.into() }
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.code, self.sentence)
+    }
 }
 
 /// One message; the newest of those that collapsed into it. Clones share what the handler adds.
@@ -124,6 +140,11 @@ impl Message {
         self.claimed.rows.iter().map(|row| &row.payload.0)
     }
 
+    /// Keys of all messages that collapsed into this one, oldest first.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.claimed.rows.iter().map(|row| row.key.as_str())
+    }
+
     /// Commits `effect` together with the outcome of this message, whatever it is.
     pub fn with<F>(&self, effect: F)
     where
@@ -137,6 +158,11 @@ impl Message {
         self.queue.draft(self.connection(), route, key, Source::Handler).correlation(self.correlation())
     }
 
+    /// A message about something this job found.
+    pub fn polled(&self, route: &str, key: impl Into<String>) -> Draft {
+        self.queue.draft(self.connection(), route, key, Source::Poll)
+    }
+
     /// Puts messages together with the outcome of this one.
     pub fn then(&self, drafts: impl IntoIterator<Item = Draft>) {
         let drafts: Vec<New> = drafts.into_iter().map(New::from).collect();
@@ -144,8 +170,8 @@ impl Message {
     }
 
     /// Tells the operator something about a message that is done.
-    pub fn note(&self, code: &str, sentence: impl Into<String>) {
-        self.added().notes.push(Note { code: code.into(), sentence: sentence.into() });
+    pub fn note(&self, note: Note) {
+        self.added().notes.push(note);
     }
 
     /// Done, and nothing had to be written.
@@ -161,6 +187,16 @@ impl Message {
     /// What was done, in one sentence, for logs and `message show`.
     pub fn tell(&self, sentence: impl Into<String>) {
         self.added().detail = Some(sentence.into());
+    }
+
+    /// The source does not have it (yet): announcements overtake what they announce. Tried again for
+    /// ten minutes, then rejected.
+    pub fn not_there_yet(&self, sentence: impl Into<String>) -> Failure {
+        let now = self.queue.app.clock().now();
+        match self.held_since() {
+            Some(since) if now - since >= NOT_THERE_YET => Failure::rejected(sentence),
+            _ => Failure::retry(Class::Stale, sentence),
+        }
     }
 
     pub(super) fn claimed(&self) -> &Claimed {

@@ -117,29 +117,6 @@ impl Tx {
         }
         Ok(())
     }
-
-    /// Remembers the target as the last answer showed it; does nothing if the pair is unknown.
-    pub async fn remember(
-        &mut self,
-        connection: &str,
-        kind: &str,
-        commercetools_id: &str,
-        target: Option<Value>,
-    ) -> Result<()> {
-        on!(&mut self.db, |c| {
-            sqlx::query(
-                "update mapping set remembered = $1 where connection = $2 and kind = $3 and commercetools_id = $4",
-            )
-            .bind(target.map(Json))
-            .bind(connection)
-            .bind(kind)
-            .bind(commercetools_id)
-            .execute(c)
-            .await?
-            .rows_affected()
-        });
-        Ok(())
-    }
 }
 
 impl Db {
@@ -151,6 +128,24 @@ impl Db {
     /// The pair of a Fluent entity, by its id.
     pub async fn mapping_by_fluent_id(&mut self, connection: &str, kind: &str, id: &str) -> Result<Option<Mapping>> {
         self.mapping_by("fluent_id", connection, kind, id).await
+    }
+
+    /// The pairs of several Fluent entities, by their ids.
+    pub async fn mappings_by_fluent_ids(&mut self, connection: &str, kind: &str, ids: &[String]) -> Result<Vec<Mapping>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(on!(self, |c| {
+            let mut select = QueryBuilder::new("select ");
+            select.push(COLUMNS).push(" from mapping where connection = ").push_bind(connection.to_owned());
+            select.push(" and kind = ").push_bind(kind.to_owned()).push(" and fluent_id in (");
+            let mut list = select.separated(", ");
+            for id in ids {
+                list.push_bind(id.clone());
+            }
+            select.push(")");
+            select.build_query_as().persistent(false).fetch_all(c).await?
+        }))
     }
 
     async fn mapping_by(

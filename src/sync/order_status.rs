@@ -1,10 +1,12 @@
-//! Fluent → commercetools: order status.
+//! Fluent → commercetools: order status (`fluent-to-commercetools.md` 5).
 //!
-//! Pure part of slice `status` (`fluent-to-commercetools.md` 5): the status a Fluent order has *now*
-//! decides orderState, shipmentState, paymentState and, if wanted, the workflow State. A step back
-//! is not written, because customers and other systems have acted on the higher state.
+//! The status a Fluent order has *now* decides orderState, shipmentState, paymentState and, if
+//! wanted, the workflow State. A step back is not written, because customers and other systems have
+//! acted on the higher state. Routes: `fluent.order-updated` and its poll twin; they ask for slice
+//! `status` of the Order. Field table: `docs/mapping/order-status.md`.
 
 pub mod axes;
+pub mod inbox;
 
 use axes::{Axis, row, written};
 
@@ -15,6 +17,18 @@ use crate::commercetools::remembered::RememberedOrder;
 use crate::config::model::{self, OrderStatus, Unmapped};
 use crate::failure::Failure;
 use crate::fluent::model::Order;
+use crate::queue::Routes;
+
+/// Registers this flow's routes.
+pub fn register(routes: &mut Routes) {
+    routes.inbox("fluent.order-updated", inbox::receive).lane("status");
+    routes
+        .job("job.order-status-sync", |connection| {
+            let config = &connection.order_status;
+            (config.enabled && config.poll.enabled).then_some(config.poll.every)
+        }, inbox::sync)
+        .lane("bulk");
+}
 
 /// The built-in workflow States from first to last.
 const WORKFLOW: &[&str] = &[

@@ -1,8 +1,11 @@
 //! Fluent → commercetools: everything that is written to one Order, in one update.
 //!
-//! Pure part (`fluent-to-commercetools.md` 1.4, 1.7): the slices of all claimed messages are
-//! projected together from the Fluent order as it is now and compared with the Order as we
-//! remember it; only the difference is sent, states last. Doing it twice gives nothing to send.
+//! Route `commercetools.update-order`, subject `order:<id>` (`fluent-to-commercetools.md` 1.4, 1.7).
+//! The slices of all claimed messages are projected together from the Fluent order as it is now and
+//! compared with the Order as we remember it; only the difference is sent, states last. Doing it
+//! twice gives nothing to send. Field table: `docs/mapping/order-status.md`.
+
+mod send;
 
 use std::collections::BTreeSet;
 
@@ -13,6 +16,14 @@ use crate::commercetools::known::Known;
 use crate::commercetools::remembered::RememberedOrder;
 use crate::config::model::Connection;
 use crate::fluent::model::Order;
+use crate::queue::Routes;
+
+pub use send::{Update, send};
+
+/// Registers this flow's routes.
+pub fn register(routes: &mut Routes) {
+    routes.outbox("commercetools.update-order", send).lane("status");
+}
 
 /// Compares both orders for the claimed slices. The states are always brought up to date, whatever
 /// was claimed: the header of the Fluent order is read anyway.

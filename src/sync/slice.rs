@@ -7,13 +7,9 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
-
 use crate::commercetools::action::Action;
 use crate::failure::Failure;
-
-/// Most messages of one Order that are claimed for one update.
-pub const MOST_CLAIMED: usize = 200;
+pub use crate::queue::Note;
 
 /// A part of an Order that is written for one reason.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -82,26 +78,6 @@ impl Part {
 pub struct Refusal {
     pub code: &'static str,
     pub failure: Failure,
-}
-
-/// Something an operator should know although the message is done: counted per code, shown with
-/// the message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Note {
-    pub code: &'static str,
-    pub sentence: String,
-}
-
-impl Note {
-    pub fn new(code: &'static str, sentence: impl Into<String>) -> Self {
-        Self { code, sentence: sentence.into() }
-    }
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.code, self.sentence)
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,205 @@
+//! Which commercetools Order is this Fluent order (F 1.6)?
+//!
+//! The mapping row, else the identity attribute, else our sync info, else the order number; the
+//! first hit becomes the mapping row. What belongs to another channel of the retailer is not ours.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::app::{App, Connection};
+use crate::clock::Millis;
+use crate::commercetools::client::Query;
+use crate::commercetools::remembered::RememberedOrder;
+use crate::config::model::UnknownOrder;
+use crate::failure::{Class, Failure, Skip};
+use crate::fluent::model::Order;
+use crate::fluent::operation;
+use crate::queue::Message;
+use crate::store::{Db, Mapping};
+
+/// Kind of the mapping rows of orders.
+pub const KIND: &str = "order";
+
+/// The mapping row of an order, with what its flows remember in it.
+#[derive(Clone, Debug)]
+pub struct Pair {
+    pub mapping: Mapping,
+    pub extra: Extra,
+}
+
+/// What the flows remember beside the identities.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Extra {
+    /// Fluent order type: HD.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// `updatedOn` of the Fluent order that was last transferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fluent_updated_on: Option<String>,
+    /// Its status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fluent_status: Option<String>,
+}
+
+/// A found Order.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub commercetools_id: String,
+    /// It was not linked to this Fluent order before.
+    pub new: bool,
+}
+
+impl Pair {
+    /// A pair that nothing is known of yet.
+    pub fn new(connection: &str, commercetools_id: &str) -> Self {
+        Self { mapping: Mapping::new(connection, KIND, commercetools_id), extra: Extra::default() }
+    }
+
+    /// The pair of a commercetools Order.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn load(db: &mut Db, connection: &str, commercetools_id: &str) -> Result<Option<Self>, Failure> {
+        Ok(db.mapping(connection, KIND, commercetools_id).await?.map(Self::from))
+    }
+
+    /// The row to be written.
+    pub fn row(&self, message: &Message) -> Mapping {
+        let mut row = self.mapping.clone();
+        // Extra is plain data; it always has a JSON form.
+        row.extra.0 = serde_json::to_value(&self.extra).unwrap_or_default();
+        row.last_message = Some(message.id());
+        row
+    }
+
+    /// The Order as the last answer showed it, if that is still readable.
+    pub fn remembered(&self) -> Option<RememberedOrder> {
+        serde_json::from_value(self.mapping.remembered.as_ref()?.0.clone()).ok()
+    }
+}
+
+impl From<Mapping> for Pair {
+    fn from(mapping: Mapping) -> Self {
+        let extra = serde_json::from_value(mapping.extra.0.clone()).unwrap_or_default();
+        Self { mapping, extra }
+    }
+}
+
+/// Finds the Order of a Fluent order; a new link is committed with the outcome of `message`.
+///
+/// # Errors
+/// Waiting or skipped if there is none, rejected if it is ambiguous.
+pub async fn find(app: &App, message: &Message, connection: &Connection, id: &str) -> Result<Found, Failure> {
+    let known = app.store().read().await?.mapping_by_fluent_id(message.connection(), KIND, id).await?;
+    if let Some(mapping) = known {
+        return Ok(Found { commercetools_id: mapping.commercetools_id, new: false });
+    }
+    let order = fluent_order(connection, message, id).await?;
+    let Some(found) = candidates(message, connection, &order).await? else {
+        return Err(unknown(app, message, connection, &order));
+    };
+    let linked = Pair::load(&mut app.store().read().await?, message.connection(), &found.id).await?;
+    let mut pair = linked.unwrap_or_else(|| Pair::new(message.connection(), &found.id));
+    if let Some(other) = pair.mapping.fluent_id.as_deref().filter(|other| *other != id) {
+        return Err(Failure::rejected(format!(
+            "commercetools order {} is already linked to Fluent order {other}; not linked to {id}.",
+            found.label()
+        )));
+    }
+    pair.mapping.fluent_id = Some(id.to_owned());
+    pair.mapping.fluent_ref = pair.mapping.fluent_ref.or_else(|| order.reference.clone());
+    pair.mapping.commercetools_key = found.order_number.clone();
+    pair.extra.kind = Some(order.kind.clone());
+    let row = pair.row(message);
+    message.with(move |tx| Box::pin(async move { tx.put_mapping(&row).await }));
+    Ok(Found { commercetools_id: found.id, new: true })
+}
+
+/// Reads the header of a Fluent order by its id.
+///
+/// # Errors
+/// Retry for ten minutes if Fluent does not have it (yet), then a rejection.
+pub async fn fluent_order(connection: &Connection, message: &Message, id: &str) -> Result<Order, Failure> {
+    #[derive(Deserialize)]
+    struct Source {
+        #[serde(rename = "orderById")]
+        order: Option<Order>,
+    }
+    let fluent = connection.fluent.on(message.call());
+    let variables = json!({"id": id, "withFulfilments": false, "after": null});
+    let source: Result<Source, _> = fluent.run(&operation::ORDER_UPDATE_SOURCE, variables).await;
+    match source {
+        Ok(Source { order: Some(order) }) => Ok(order),
+        Err(error) if error.code != "C0120E" => Err(error.into()),
+        _ => Err(message.not_there_yet(format!("Fluent has no ORDER with id {id} (yet)."))),
+    }
+}
+
+async fn candidates(
+    message: &Message,
+    connection: &Connection,
+    order: &Order,
+) -> Result<Option<RememberedOrder>, Failure> {
+    let commercetools = connection.commercetools.on(message.call());
+    let attribute = order.attribute(&connection.config.order_link.identity_attribute).and_then(Value::as_str);
+    if let Some(id) = attribute
+        && let Some(found) = commercetools.order::<RememberedAnswer>(id, &[]).await?
+    {
+        return Ok(Some(found.0));
+    }
+    let query = Query {
+        predicates: vec!["syncInfo(externalId = :id)".into()],
+        variables: vec![("id".into(), order.id.clone())],
+        limit: 2,
+        ..Query::default()
+    };
+    let mut linked = commercetools.query::<RememberedAnswer>("/orders", &query).await?.results;
+    match (linked.pop(), linked.pop()) {
+        (Some(one), None) => return Ok(Some(one.0)),
+        (Some(a), Some(b)) => {
+            return Err(Failure::rejected(format!(
+                "Fluent order {} could be commercetools Orders {} and {}; set the link by hand.",
+                order.label(),
+                b.0.label(),
+                a.0.label()
+            )));
+        }
+        _ => {}
+    }
+    let prefix = format!("{}_", order.kind);
+    let number = order.reference.as_deref().and_then(|reference| reference.strip_prefix(&prefix));
+    let Some(number) = number else { return Ok(None) };
+    Ok(commercetools.order_by_number::<RememberedAnswer>(number).await?.map(|found| found.0))
+}
+
+/// No commercetools Order: perhaps the order flow is still writing, perhaps it is not ours.
+fn unknown(app: &App, message: &Message, connection: &Connection, order: &Order) -> Failure {
+    let config = &connection.config.order_update;
+    let now: Millis = app.clock().now();
+    let wait = config.unknown_order_wait.millis();
+    let name = order.label();
+    if now - message.created() < wait {
+        let sentence = format!("Fluent order {name} is not linked to a commercetools Order yet.");
+        return Failure::retry(Class::Stale, sentence);
+    }
+    let sentence = format!(
+        "Fluent order {name} belongs to no commercetools Order of connection {}.",
+        connection.config.name
+    );
+    match config.unknown_order {
+        UnknownOrder::Ignore => Failure::Skipped { reason: Skip::Ignored, sentence },
+        UnknownOrder::Reject => Failure::rejected(sentence),
+    }
+}
+
+/// An Order answer, reduced to what is remembered.
+#[derive(Debug)]
+pub struct RememberedAnswer(pub RememberedOrder);
+
+impl<'de> Deserialize<'de> for RememberedAnswer {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let answer = Value::deserialize(deserializer)?;
+        RememberedOrder::from_answer(&answer).map(Self).map_err(serde::de::Error::custom)
+    }
+}
