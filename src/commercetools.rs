@@ -3,6 +3,7 @@
 pub mod action;
 pub mod client;
 pub mod known;
+pub mod model;
 pub mod notification;
 pub mod remembered;
 

@@ -1,6 +1,7 @@
 //! Fluent Commerce: what we read there and what we send there. Knows nothing of commercetools and maps nothing.
 
 pub mod client;
+pub mod input;
 pub mod model;
 pub mod operation;
 pub mod webhook;
