@@ -1,0 +1,211 @@
+//! Customers, commercetools → Fluent: registered ones and guests of orders.
+//!
+//! The pure part: [`to_fluent`] maps a customer, [`guest_to_fluent`] the buyer of an order without one.
+//! Field table: `commercetools-to-fluent`, section 4.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::attribute::{self, own};
+use super::canonical::hex;
+use super::order::address;
+use super::text::{Notes, fill, fits, present};
+use crate::commercetools::model::{Address, Customer, Order};
+use crate::config::model::{Connection, CustomerAddresses, Guest};
+use crate::failure::Failure;
+use crate::fluent::input::{AttributeInput, CreateCustomerInput, Id, UpdateCustomerInput};
+
+/// A customer as Fluent gets it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mapped {
+    /// Its key in the mapping: the customer id; of a guest the hash of the email, or the order id.
+    pub commercetools_id: String,
+    /// From an order without customer: mapping kind `guest`, and updates are narrower.
+    pub guest: bool,
+    pub create: CreateCustomerInput,
+    pub notes: Notes,
+}
+
+impl Mapped {
+    /// The update of the customer that Fluent knows by `username`, which may be an adopted one. Of a guest only name
+    /// and phone are kept up to date.
+    pub fn update(&self, username: &str) -> UpdateCustomerInput {
+        let create = self.create.clone();
+        let registered = !self.guest;
+        UpdateCustomerInput {
+            username: username.to_owned(),
+            title: create.title.filter(|_| registered),
+            first_name: create.first_name,
+            last_name: create.last_name,
+            primary_email: registered.then_some(create.primary_email),
+            primary_phone: create.primary_phone,
+            country: create.country.filter(|_| registered),
+            timezone: registered.then_some(create.timezone),
+            promotion_opt_in: registered.then_some(create.promotion_opt_in),
+            attributes: if registered { create.attributes } else { vec![] },
+        }
+    }
+}
+
+/// A registered customer.
+///
+/// # Errors
+/// Rejected without email, or if the user name or email is longer than Fluent allows.
+pub fn to_fluent(customer: &Customer, connection: &Connection) -> Result<Mapped, Failure> {
+    let label = customer.customer_number.as_deref().unwrap_or(&customer.id);
+    let Some(email) = present(Some(&customer.email)) else {
+        return Err(Failure::rejected(format!("Customer {label} has no email; Fluent requires one.")));
+    };
+    let subject = format!("Customer {label}");
+    let mut notes = Notes::default();
+    let address = main_address(customer);
+    let person = Person {
+        title: customer.title.as_deref(),
+        first_name: customer.first_name.as_deref(),
+        last_name: customer.last_name.as_deref(),
+        company: customer.company_name.as_deref(),
+        address,
+    };
+    let create = CreateCustomerInput {
+        promotion_opt_in: promotion_opt_in(customer, connection),
+        attributes: attributes(customer, connection, &mut notes),
+        ..person.create(username(customer, connection), email, connection, &mut notes)
+    };
+    check_limits(&create, &subject)?;
+    Ok(Mapped { commercetools_id: customer.id.clone(), guest: false, create, notes })
+}
+
+/// The buyer of an order without customer (or whose customer is gone). All fields come from one address.
+///
+/// # Errors
+/// Rejected if the email is longer than Fluent allows.
+pub fn guest_to_fluent(order: &Order, connection: &Connection) -> Result<Mapped, Failure> {
+    let mut notes = Notes::default();
+    let address = order.billing_address.as_ref().or(order.shipping_address.as_ref());
+    let email = present(order.customer_email.as_deref()).or_else(|| present(address?.email.as_deref()));
+    let key = match (email, connection.customer.guest) {
+        (Some(email), Guest::ByEmail) => hex(&Sha256::digest(email.to_lowercase()))[..32].to_owned(),
+        _ => order.id.clone(),
+    };
+    let invalid = format!("{}@guest.invalid", order.id);
+    let person = Person {
+        title: address.and_then(|address| address.title.as_deref()),
+        first_name: address.and_then(|address| address.first_name.as_deref()),
+        last_name: address.and_then(|address| address.last_name.as_deref()),
+        company: address.and_then(|address| address.company.as_deref()),
+        address,
+    };
+    let username = format!("guest-{key}");
+    let create = CreateCustomerInput {
+        attributes: vec![attribute::typed(own(connection, "Guest"), "BOOLEAN", true)],
+        ..person.create(username, email.unwrap_or(&invalid), connection, &mut notes)
+    };
+    let subject = format!("Order {}", super::order::label(order));
+    check_limits(&create, &subject)?;
+    Ok(Mapped { commercetools_id: key, guest: true, create, notes })
+}
+
+/// What a customer and a guest have in common.
+struct Person<'a> {
+    title: Option<&'a str>,
+    first_name: Option<&'a str>,
+    last_name: Option<&'a str>,
+    company: Option<&'a str>,
+    /// Where phone and country are taken from.
+    address: Option<&'a Address>,
+}
+
+impl Person<'_> {
+    fn create(&self, username: String, email: &str, connection: &Connection, notes: &mut Notes) -> CreateCustomerInput {
+        let rules = &connection.customer;
+        let named = present(self.first_name).or(present(self.last_name)).is_some();
+        let last_name = if named { self.last_name } else { self.company };
+        let address_country = self.address.and_then(|address| present(address.country.as_deref()));
+        let country = address_country.or(rules.country_default.as_deref());
+        let timezone = country.and_then(|country| rules.timezone_by_country.get(country)).unwrap_or(&rules.timezone);
+        CreateCustomerInput {
+            username,
+            title: notes.cut("title", self.title, 50),
+            first_name: notes.cut("firstName", self.first_name, 50),
+            last_name: notes.cut("lastName", last_name, 50),
+            primary_email: email.to_owned(),
+            primary_phone: notes.phone(self.address.and_then(address::phone)),
+            country: notes.cut("country", country, 100),
+            timezone: timezone.clone(),
+            promotion_opt_in: false,
+            retailer: Id { id: connection.fluent.retailer_id.to_string() },
+            attributes: vec![],
+        }
+    }
+}
+
+/// The default shipping address, else the default billing address, else the first.
+fn main_address(customer: &Customer) -> Option<&Address> {
+    by_id(customer, customer.default_shipping_address_id.as_deref())
+        .or_else(|| by_id(customer, customer.default_billing_address_id.as_deref()))
+        .or(customer.addresses.first())
+}
+
+fn by_id<'a>(customer: &'a Customer, id: Option<&str>) -> Option<&'a Address> {
+    let id = id?;
+    customer.addresses.iter().find(|address| address.id.as_deref() == Some(id))
+}
+
+/// Tokens without value fall back to the id, which is always there and unique.
+fn username(customer: &Customer, connection: &Connection) -> String {
+    let or_id = |value: Option<&str>| present(value).unwrap_or(&customer.id).to_owned();
+    fill(&connection.customer.username_pattern, |token| match token {
+        "id" => Some(customer.id.clone()),
+        "email" => Some(customer.email.to_lowercase()),
+        "customer_number" => Some(or_id(customer.customer_number.as_deref())),
+        "key" => Some(or_id(customer.key.as_deref())),
+        _ => None,
+    })
+}
+
+/// Consent is never assumed: only `true` or `"true"` in the field is one.
+fn promotion_opt_in(customer: &Customer, connection: &Connection) -> bool {
+    let rule = &connection.customer.promotion_opt_in;
+    let field = rule.custom_field.as_deref().and_then(|name| customer.custom.as_ref()?.field(name));
+    match field {
+        Some(Value::Bool(given)) => *given,
+        Some(Value::String(given)) => given == "true",
+        Some(_) => false,
+        None => rule.default,
+    }
+}
+
+fn attributes(customer: &Customer, connection: &Connection, notes: &mut Notes) -> Vec<AttributeInput> {
+    let mut attributes = vec![attribute::string(own(connection, "Id"), &customer.id)];
+    if let Some(number) = present(customer.customer_number.as_deref()) {
+        attributes.push(attribute::string(own(connection, "CustomerNumber"), number));
+    }
+    if connection.customer.addresses == CustomerAddresses::Default {
+        let defaults = [
+            ("defaultShippingAddress", customer.default_shipping_address_id.as_deref()),
+            ("defaultBillingAddress", customer.default_billing_address_id.as_deref()),
+        ];
+        for (name, id) in defaults {
+            if let Some(address) = by_id(customer, id) {
+                let fields = address::fields(address, None, &connection.order, notes);
+                // Absent members are left out, so the value has no nulls.
+                attributes.push(attribute::typed(name, "JSON", serde_json::json!(fields)));
+            }
+        }
+    }
+    let chain: Vec<&str> = connection.locale.chain.iter().map(String::as_str).collect();
+    attributes.extend(attribute::from_rules(&customer.source, &connection.customer.attributes, &chain));
+    attributes
+}
+
+/// User name and email identify and are therefore not cut.
+fn check_limits(create: &CreateCustomerInput, subject: &str) -> Result<(), Failure> {
+    let too_long = |what| format!("{subject} has {what} longer than 250 characters; Fluent cannot hold it.");
+    if !fits(&create.primary_email, 250) {
+        return Err(Failure::rejected(too_long("an email")));
+    }
+    if !fits(&create.username, 250) {
+        return Err(Failure::rejected(too_long("a Fluent user name")));
+    }
+    Ok(())
+}
