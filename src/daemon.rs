@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::Context;
 use futures_util::FutureExt;
@@ -157,10 +156,7 @@ fn instance(store: &Store, config: &Config) -> String {
 async fn remember_first_start(store: &Store, config: &Config, clock: &Clock) -> anyhow::Result<()> {
     for connection in config.connections.iter().filter(|connection| connection.enabled) {
         let (name, now) = (connection.name.clone(), clock::rfc3339(clock.now()));
-        let write = move |tx: &'_ mut crate::store::Tx| {
-            async move { tx.setting_or(&name, SINCE, &now).await.map(|_| ()) }.boxed()
-        };
-        store.write(Urgency::Urgent, write).await?;
+        store.write(Urgency::Urgent, move |tx| async move { tx.setting_or(&name, SINCE, &now).await }.boxed()).await?;
     }
     Ok(())
 }
@@ -211,4 +207,3 @@ fn bind_admin(path: &Path) -> anyhow::Result<UnixListener> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).with_context(place)?;
     Ok(listener)
 }
-

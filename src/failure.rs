@@ -97,6 +97,11 @@ impl Failure {
 }
 
 impl Class {
+    /// The class with this name.
+    pub fn named(name: &str) -> Option<Self> {
+        serde_json::from_value(name.into()).ok()
+    }
+
     /// The stable name used in rows, metrics and logs.
     pub fn name(self) -> &'static str {
         match self {

@@ -23,7 +23,7 @@ use tower_http::timeout::TimeoutLayer;
 use crate::fluent::webhook::Key;
 use crate::queue::Queue;
 
-pub use auth::Access;
+pub use auth::{Access, Peer};
 
 /// What every route can reach.
 #[derive(Clone)]

@@ -36,9 +36,9 @@ pub use cursor::Cursor;
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
-pub use tally::Counts;
 /// A JSON column.
 pub use sqlx::types::Json;
+pub use tally::Counts;
 pub use token::Token;
 
 /// What may go wrong in here.

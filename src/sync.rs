@@ -1,15 +1,24 @@
 //! Where both platforms meet: one file per business flow, each read from top to bottom.
 
+pub mod attribute;
+pub mod canonical;
+pub mod country;
 pub mod custom_fields;
+pub mod customer;
+pub mod money;
+pub mod order;
 pub mod order_link;
 pub mod order_lookup;
 pub mod order_status;
 pub mod order_update;
 pub mod slice;
 pub mod text;
-pub mod order;
-pub mod money;
-pub mod customer;
-pub mod country;
-pub mod canonical;
-pub mod attribute;
+
+use crate::queue::Routes;
+
+/// Registers every standard flow.
+pub fn register(routes: &mut Routes) {
+    order::register(routes);
+    order_status::register(routes);
+    order_update::register(routes);
+}

@@ -170,7 +170,8 @@ impl Client {
     /// A definition that changes seldom; what does not exist is asked for again each time.
     async fn defined<T: DeserializeOwned>(&self, operation: &'static str, path: &str) -> Result<Option<T>, Error> {
         let now = self.project.clock.now();
-        let kept = lock(&self.project.definitions).get(path).filter(|(until, _)| now < *until).map(|(_, kept)| kept.clone());
+        let kept =
+            lock(&self.project.definitions).get(path).filter(|(until, _)| now < *until).map(|(_, kept)| kept.clone());
         let document = match kept {
             Some(kept) => kept,
             None => match self.find::<Value>(operation, path, &[]).await? {
@@ -182,7 +183,9 @@ impl Client {
             },
         };
         let read = serde_json::from_value(document).map(Some);
-        read.map_err(|error| refused(0, "", format!("commercetools answered {operation} with something unreadable: {error}")))
+        read.map_err(|error| {
+            refused(0, "", format!("commercetools answered {operation} with something unreadable: {error}"))
+        })
     }
 
     async fn find<T: DeserializeOwned>(

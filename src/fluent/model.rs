@@ -166,3 +166,26 @@ impl VariantRefs {
         self.variants.edges.into_iter().map(|edge| edge.node.reference).collect()
     }
 }
+
+/// What a create mutation answers.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Created {
+    pub id: String,
+}
+
+/// A customer as the look-ups read it.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Customer {
+    pub id: String,
+    pub username: Option<String>,
+    pub retailer: Option<Id>,
+    pub attributes: Option<Vec<Attribute>>,
+}
+
+impl Customer {
+    /// The value of an attribute.
+    pub fn attribute(&self, name: &str) -> Option<&Value> {
+        self.attributes.iter().flatten().find(|attribute| attribute.name == name).map(|attribute| &attribute.value)
+    }
+}

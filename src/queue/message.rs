@@ -116,6 +116,11 @@ impl Message {
         self.row().held_since
     }
 
+    /// Class of the failure that the last try ended with, if it is in retry.
+    pub fn last_failure(&self) -> Option<Class> {
+        self.row().reason.as_deref().and_then(Class::named)
+    }
+
     /// The same value in every log line and remote call that this message causes.
     pub fn correlation(&self) -> &str {
         &self.row().correlation

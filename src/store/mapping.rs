@@ -112,7 +112,7 @@ impl Tx {
             .await?
             .rows_affected()
         });
-        if mapping.fluent_id.is_some() || mapping.fluent_ref.is_some() {
+        if mapping.state == "active" {
             self.arrived(&mapping.connection, &format!("{}:{}", mapping.kind, mapping.commercetools_id)).await?;
         }
         Ok(())
@@ -131,7 +131,12 @@ impl Db {
     }
 
     /// The pairs of several Fluent entities, by their ids.
-    pub async fn mappings_by_fluent_ids(&mut self, connection: &str, kind: &str, ids: &[String]) -> Result<Vec<Mapping>> {
+    pub async fn mappings_by_fluent_ids(
+        &mut self,
+        connection: &str,
+        kind: &str,
+        ids: &[String],
+    ) -> Result<Vec<Mapping>> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }

@@ -3,6 +3,8 @@
 //! The pure part: [`to_fluent`] maps a customer, [`guest_to_fluent`] the buyer of an order without one.
 //! Field table: `commercetools-to-fluent`, section 4.
 
+mod ensure;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -14,6 +16,8 @@ use crate::commercetools::model::{Address, Customer, Order};
 use crate::config::model::{Connection, CustomerAddresses, Guest};
 use crate::failure::Failure;
 use crate::fluent::input::{AttributeInput, CreateCustomerInput, Id, UpdateCustomerInput};
+
+pub use ensure::ensure;
 
 /// A customer as Fluent gets it.
 #[derive(Clone, Debug, PartialEq)]

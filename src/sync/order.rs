@@ -1,12 +1,15 @@
 //! Orders, commercetools → Fluent: a home delivery with one fulfilment choice.
 //!
+//! Routes `commercetools.order-created` and `fluent.create-order` (in `create`), subject `order:<id>`.
 //! The pure part: [`to_fluent`] maps an order as read. What it is called in Fluent is decided by
 //! [`reference`] before the first call and then remembered. Field tables: `commercetools-to-fluent`,
 //! sections 5 and 6.
 
 pub mod address;
+pub mod adopt;
 pub mod amounts;
 pub mod choice;
+pub mod create;
 pub mod from_line;
 pub mod item;
 pub mod payment;
@@ -20,6 +23,19 @@ use crate::commercetools::model::Order;
 use crate::config::model::Connection;
 use crate::failure::Failure;
 use crate::fluent::input::{AttributeInput, CreateOrderInput, Id};
+use crate::queue::Routes;
+
+pub use create::{SINCE, receive, send};
+
+/// Registers this flow's routes.
+pub fn register(routes: &mut Routes) {
+    routes.inbox("commercetools.order-created", receive).lane("order");
+    routes
+        .outbox("fluent.create-order", send)
+        .lane("order")
+        .blocks()
+        .wait_limit(|connection| connection.order.wait_limit);
+}
 
 /// An order as Fluent gets it.
 #[derive(Clone, Debug, PartialEq)]

@@ -183,10 +183,8 @@ fn unknown(app: &App, message: &Message, connection: &Connection, order: &Order)
         let sentence = format!("Fluent order {name} is not linked to a commercetools Order yet.");
         return Failure::retry(Class::Stale, sentence);
     }
-    let sentence = format!(
-        "Fluent order {name} belongs to no commercetools Order of connection {}.",
-        connection.config.name
-    );
+    let sentence =
+        format!("Fluent order {name} belongs to no commercetools Order of connection {}.", connection.config.name);
     match config.unknown_order {
         UnknownOrder::Ignore => Failure::Skipped { reason: Skip::Ignored, sentence },
         UnknownOrder::Reject => Failure::rejected(sentence),

@@ -23,10 +23,14 @@ use crate::queue::Routes;
 pub fn register(routes: &mut Routes) {
     routes.inbox("fluent.order-updated", inbox::receive).lane("status");
     routes
-        .job("job.order-status-sync", |connection| {
-            let config = &connection.order_status;
-            (config.enabled && config.poll.enabled).then_some(config.poll.every)
-        }, inbox::sync)
+        .job(
+            "job.order-status-sync",
+            |connection| {
+                let config = &connection.order_status;
+                (config.enabled && config.poll.enabled).then_some(config.poll.every)
+            },
+            inbox::sync,
+        )
         .lane("bulk");
 }
 

@@ -1,0 +1,330 @@
+//! Creating an order in Fluent: heard of, then made sure of, step by step (C 5).
+//!
+//! Each step looks whether it already happened: the customer, the products, the order itself, its
+//! transactions. A crash between two steps costs a look, never a second order.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Mapped, adopt, from_line, label, reference, references, to_fluent_as};
+use crate::app::{App, Connection};
+use crate::clock;
+use crate::commercetools::model::Order;
+use crate::config::model::MissingProduct;
+use crate::failure::{Class, Failure, Outcome, Skip, skip};
+use crate::fluent::operation;
+use crate::queue::{Message, Note};
+use crate::remote::Error;
+use crate::sync::customer;
+use crate::sync::order_lookup::Pair;
+use crate::sync::order_update::Update;
+use crate::sync::text::Notes;
+
+/// Stored name of the moment from which orders are taken (C 5.1).
+pub const SINCE: &str = "order.since";
+
+/// What an order needs to be read whole.
+const EXPAND: &[&str] =
+    &["paymentInfo.payments[*]", "shippingInfo.shippingMethod", "shipping[*].shippingInfo.shippingMethod"];
+
+/// After an unknown outcome: look this long after it before a second create (C 5.3). A write may
+/// become visible late.
+const LOOKS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(10), Duration::from_secs(30)];
+
+#[derive(Debug, Deserialize)]
+struct Notice {
+    id: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Created {
+    #[serde(rename = "createOrder")]
+    order: crate::fluent::model::Created,
+}
+
+/// `commercetools.order-created`: an order may have to be created in Fluent.
+///
+/// # Errors
+/// Skipped if it is out of scope, waiting if it is held.
+pub async fn receive(app: App, message: Message) -> Outcome {
+    let Notice { id } = message.payload()?;
+    let Some(connection) = app.connection(message.connection()) else {
+        return Err(Failure::retry(Class::Setup, "The connection is off."));
+    };
+    if !connection.config.order.enabled {
+        return skip(Skip::Ignored, "Orders are switched off for this connection.");
+    }
+    let pair = Pair::load(&mut app.store().read().await?, message.connection(), &id).await?;
+    if pair.is_some_and(|pair| pair.mapping.fluent_id.is_some()) {
+        return skip(Skip::Ignored, "The order is in Fluent already.");
+    }
+    let order = read(&message, connection, &id).await?;
+    in_scope(&app, connection, &order).await?;
+    let create = message.next("fluent.create-order", format!("{id}#create"));
+    message.then([create.subject(format!("order:{id}")).at_least(order.version).payload(json!({"id": id}))]);
+    message.tell(format!("order {} goes to Fluent", label(&order)));
+    Ok(())
+}
+
+/// `fluent.create-order`: makes sure that the order exists in Fluent, exactly once.
+///
+/// # Errors
+/// Rejected with the sentences of C 5.7.
+pub async fn send(app: App, message: Message) -> Outcome {
+    let Notice { id } = message.payload()?;
+    let Some(connection) = app.connection(message.connection()) else {
+        return Err(Failure::retry(Class::Setup, "The connection is off."));
+    };
+    let pair = Pair::load(&mut app.store().read().await?, message.connection(), &id).await?;
+    if pair.as_ref().is_some_and(|pair| pair.mapping.fluent_id.is_some()) {
+        message.unchanged();
+        return Ok(());
+    }
+    let order = read(&message, connection, &id).await?;
+    in_scope(&app, connection, &order).await?;
+    let step = Step { app: &app, message: &message, connection, order: &order };
+    step.run(pair).await
+}
+
+/// Reads the order as it is now, at least as new as it was announced.
+async fn read(message: &Message, connection: &Connection, id: &str) -> Result<Order, Failure> {
+    let commercetools = connection.commercetools.on(message.call());
+    match commercetools.order::<Order>(id, EXPAND).await? {
+        Some(order) if order.version < message.at_least() => {
+            let sentence = format!("commercetools returns an older version of order {} than announced.", label(&order));
+            Err(Failure::retry(Class::Stale, sentence))
+        }
+        Some(order) => Ok(order),
+        None => Err(message.not_there_yet(format!("commercetools announced order {id} but does not return it."))),
+    }
+}
+
+/// Is this order for us, and ready to go?
+async fn in_scope(app: &App, connection: &Connection, order: &Order) -> Outcome {
+    let (config, name) = (&connection.config.order, label(order));
+    let store = order.store.as_ref().map_or("", |store| store.key.as_str());
+    let stores = &connection.config.stores;
+    if !stores.is_empty() && !stores.iter().any(|key| key == store) {
+        return skip(Skip::Ignored, format!("Order {name} belongs to another store."));
+    }
+    let since = match &config.since {
+        Some(since) => Some(since.clone()),
+        None => app.store().read().await?.setting(&connection.config.name, SINCE).await?,
+    };
+    let since = since.as_deref().and_then(clock::parse_rfc3339);
+    let created = order.created_at.as_deref().and_then(clock::parse_rfc3339);
+    if let (Some(since), Some(created)) = (since, created)
+        && created < since
+    {
+        let since = clock::rfc3339(since);
+        return skip(Skip::Ignored, format!("Order {name} is older than {since}, from which on orders are taken."));
+    }
+    let state = order.order_state.as_deref().unwrap_or("Open");
+    if !config.states.iter().any(|taken| taken == state) {
+        return skip(Skip::Ignored, format!("Order {name} is {state}; orders in that state are not taken."));
+    }
+    let paid = order.payment_state.as_deref().unwrap_or_default();
+    let hold = &config.hold_until_payment_state;
+    if !hold.is_empty() && !hold.iter().any(|state| state == paid) {
+        return Err(Failure::Waiting {
+            key: format!("payment-state:{}", order.id),
+            sentence: format!("Order {name} waits until its payment state is {}.", hold.join(" or ")),
+        });
+    }
+    Ok(())
+}
+
+struct Step<'a> {
+    app: &'a App,
+    message: &'a Message,
+    connection: &'a Connection,
+    order: &'a Order,
+}
+
+impl Step<'_> {
+    async fn run(&self, pair: Option<Pair>) -> Outcome {
+        let config = &self.connection.config;
+        let first = pair.is_none();
+        let mut pair = pair.unwrap_or_else(|| Pair::new(&config.name, &self.order.id));
+        let name = pair.mapping.fluent_ref.clone().unwrap_or_else(|| reference(self.order, config));
+        // What cannot be mapped is found before anything is created for it.
+        let mut mapped = to_fluent_as(self.order, &name, "", config)?;
+        self.note(&mapped.notes);
+        let names = if first { references(self.order, config) } else { vec![name.clone()] };
+        if let Some(existing) = adopt::find(self.message, self.connection, &names, self.order, &mapped.input).await? {
+            return self.adopt(pair, existing).await;
+        }
+        self.wait_for_late_writes()?;
+        self.remember_reference(&mut pair, &name, &mapped).await?;
+        mapped.input.customer.id = customer::ensure(self.app, self.message, self.connection, self.order).await?;
+        self.products(&mapped).await?;
+        let fluent = self.connection.fluent.on(self.message.call());
+        let created: Result<Created, Error> = fluent.run(&operation::CREATE_ORDER, json_input(&mapped.input)).await;
+        match created {
+            Ok(created) => {
+                let sent: Vec<_> = mapped
+                    .input
+                    .financial_transactions
+                    .iter()
+                    .map(|transaction| transaction.reference.clone())
+                    .collect();
+                self.done(pair, &created.order.id, &name, sent);
+                Ok(())
+            }
+            // Somebody was faster, or our own earlier try became visible.
+            Err(error) if matches!(error.code.as_str(), "C0121E" | "C0123E") => {
+                let names = [name];
+                match adopt::find(self.message, self.connection, &names, self.order, &mapped.input).await? {
+                    Some(existing) => self.adopt(pair, existing).await,
+                    None => Err(Failure::retry(Class::Stale, error.sentence)),
+                }
+            }
+            Err(error) if error.outcome_unknown() => {
+                Err(Failure::Retry { class: Class::UnknownOutcome, sentence: error.sentence, after: Some(LOOKS[0]) })
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// After an unknown outcome a second create has to wait until the first can no longer appear.
+    fn wait_for_late_writes(&self) -> Outcome {
+        let (Some(since), Some(Class::UnknownOutcome)) = (self.message.held_since(), self.message.last_failure())
+        else {
+            return Ok(());
+        };
+        let waited = Duration::from_millis((self.app.clock().now() - since).max(0) as u64);
+        let mut looked = Duration::ZERO;
+        for look in LOOKS {
+            looked += look;
+            if waited < looked {
+                return Err(Failure::Retry {
+                    class: Class::UnknownOutcome,
+                    sentence: format!("Order {} may still appear in Fluent; looking again.", label(self.order)),
+                    after: Some(looked - waited),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// A ref is stored before the first call and never recomputed (D-1).
+    async fn remember_reference(&self, pair: &mut Pair, reference: &str, mapped: &Mapped) -> Outcome {
+        if pair.mapping.fluent_ref.is_some() {
+            return Ok(());
+        }
+        pair.mapping.fluent_ref = Some(reference.to_owned());
+        pair.mapping.commercetools_key = self.order.order_number.clone();
+        pair.mapping.commercetools_version = self.order.version;
+        pair.mapping.state = "absent".into();
+        pair.extra.kind = Some(mapped.input.kind.clone());
+        let row = pair.row(self.message);
+        let write = self
+            .app
+            .store()
+            .write(crate::store::Urgency::Urgent, move |tx| Box::pin(async move { tx.put_mapping(&row).await }));
+        Ok(write.await?)
+    }
+
+    /// Creates what Fluent lacks, waits for it, or refuses, as configured.
+    async fn products(&self, mapped: &Mapped) -> Outcome {
+        let fluent = self.connection.fluent.on(self.message.call());
+        for sku in &mapped.skus {
+            if fluent.variant_exists(sku).await? {
+                continue;
+            }
+            let line = self.order.line_items.iter().find(|line| line.variant.sku.as_ref() == Some(sku));
+            match (self.connection.config.order.missing_product, line) {
+                (MissingProduct::Create, Some(line)) => {
+                    let mut notes = Notes::default();
+                    let (standard, variant) = from_line::products(line, &self.connection.config, &mut notes)?;
+                    self.note(&notes);
+                    exists(fluent.run(&operation::CREATE_STANDARD_PRODUCT, json_input(&standard)).await)?;
+                    exists(fluent.run(&operation::CREATE_VARIANT_PRODUCT, json_input(&variant)).await)?;
+                    self.message.note(Note::new(
+                        "order.product_created",
+                        format!("SKU {sku} was unknown to Fluent and was created from order {}.", label(self.order)),
+                    ));
+                }
+                (MissingProduct::Wait, _) => {
+                    return Err(Failure::Waiting {
+                        key: format!("variant:{sku}"),
+                        sentence: format!("Order {} waits for SKU {sku}.", label(self.order)),
+                    });
+                }
+                _ => return Err(Failure::rejected(format!("SKU {sku} is unknown to Fluent."))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over an order that is in Fluent already, and adds the transactions it lacks.
+    async fn adopt(&self, pair: Pair, existing: adopt::Existing) -> Outcome {
+        let sent = adopt::add_transactions(self.message, self.connection, self.order, &existing).await?;
+        self.done(pair, &existing.id, &existing.reference, sent.into_iter().collect());
+        self.message.adopted();
+        Ok(())
+    }
+
+    /// Commits with the outcome: the pair, its transactions, and the message that links back.
+    fn done(&self, mut pair: Pair, fluent_id: &str, reference: &str, transactions: Vec<String>) {
+        pair.mapping.fluent_id = Some(fluent_id.to_owned());
+        pair.mapping.fluent_ref = Some(reference.to_owned());
+        pair.mapping.commercetools_key = self.order.order_number.clone();
+        pair.mapping.commercetools_version = self.order.version;
+        pair.mapping.state = "active".into();
+        let row = pair.row(self.message);
+        let transactions: BTreeSet<String> = transactions.into_iter().collect();
+        let (connection, message) = (self.connection.config.name.clone(), self.message.id());
+        self.message.with(move |tx| {
+            Box::pin(async move {
+                tx.put_mapping(&row).await?;
+                for transaction in transactions {
+                    let mut sent = crate::store::Mapping::new(&connection, "transaction", &transaction);
+                    sent.fluent_ref = Some(transaction);
+                    sent.last_message = Some(message);
+                    tx.put_mapping(&sent).await?;
+                }
+                Ok(())
+            })
+        });
+        if self.connection.config.order_link.enabled {
+            let update = Update { order_id: self.order.id.clone(), fluent_order_id: fluent_id.to_owned() };
+            let link = self.message.next("commercetools.update-order", format!("link@{}", self.message.key()));
+            self.message.then([link.subject(format!("order:{}", self.order.id)).payload(json!(update))]);
+        }
+        self.message.tell(format!("order {} is {reference} in Fluent", label(self.order)));
+    }
+
+    fn note(&self, notes: &Notes) {
+        for (field, count) in &notes.cuts {
+            let sentence = format!("{count} values of {field} were longer than Fluent allows and were cut.");
+            self.message.note(Note::new("text.cut", sentence));
+        }
+        for sentence in &notes.sentences {
+            self.message.note(Note::new("order.mapping", sentence.clone()));
+        }
+    }
+}
+
+/// `{"input": …}`
+pub(super) fn json_input<T: serde::Serialize>(input: &T) -> Input<'_, T> {
+    Input { input }
+}
+
+/// The variables of every mutation.
+#[derive(serde::Serialize)]
+pub(super) struct Input<'a, T> {
+    input: &'a T,
+}
+
+/// It is there, whoever created it.
+fn exists(created: Result<serde_json::Value, Error>) -> Outcome {
+    match created {
+        Ok(_) => Ok(()),
+        Err(error) if error.code == "C0123E" => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
