@@ -1,0 +1,150 @@
+//! `POST /graphql`: parse, validate, coerce, weigh, execute (platform document 2).
+
+use std::cell::RefCell;
+use std::sync::LazyLock;
+
+use apollo_compiler::executable::{Operation, Selection};
+use apollo_compiler::request::{RequestError, coerce_variable_values};
+use apollo_compiler::resolvers::Execution;
+use apollo_compiler::response::{GraphQLError, JsonMap};
+use apollo_compiler::validation::Valid;
+use apollo_compiler::{ExecutableDocument, Schema};
+use serde_json::{Value, json};
+
+use super::account::Account;
+use super::complexity::{LIMIT, complexity};
+use super::resolve::Root;
+
+/// The simulated part of the schema.
+pub fn schema() -> &'static Valid<Schema> {
+    static SCHEMA: LazyLock<Valid<Schema>> = LazyLock::new(|| {
+        let text = include_str!("schema.graphql");
+        Schema::parse_and_validate(text, "schema.graphql")
+            .unwrap_or_else(|error| panic!("the embedded schema is part of the program: {}", error.errors))
+    });
+    &SCHEMA
+}
+
+/// An answer of HTTP 200 that the next requests get instead of being executed.
+#[derive(Clone, Debug)]
+pub struct GraphqlFault {
+    /// Operation name: the whole request fails. Root field name: only that alias fails.
+    pub operation: String,
+    pub code: String,
+    pub times: u32,
+}
+
+/// Answers a request body. GraphQL errors are answers too (HTTP 200, `errors`).
+pub fn answer(account: &mut Account, body: &Value) -> Value {
+    let Some(query) = body["query"].as_str() else {
+        return failure("the request has no query", None);
+    };
+    let document = match ExecutableDocument::parse_and_validate(schema(), query, "request.graphql") {
+        Ok(document) => document,
+        Err(invalid) => {
+            let errors: Vec<_> = invalid.errors.iter().map(|error| error.unstable_to_json_compat()).collect();
+            return json!({"errors": errors});
+        }
+    };
+    let operation = match document.operations.get(body["operationName"].as_str()) {
+        Ok(operation) => operation,
+        Err(error) => return refused(&document, &error, None),
+    };
+    let variables = match coerce(operation, &body["variables"]) {
+        Ok(variables) => variables,
+        Err(error) => return refused(&document, &error, missing_variable(&error)),
+    };
+    let cost = complexity(&document, operation, &variables);
+    if cost > LIMIT {
+        return failure(&format!("the query costs {cost}, the maximum is {LIMIT}"), Some("C0001E"));
+    }
+    execute(account, &document, operation, &variables)
+}
+
+/// A request-level error: no `data`.
+pub fn failure(message: &str, code: Option<&str>) -> Value {
+    match code {
+        Some(code) => json!({"errors": [{"message": message, "extensions": {"code": code}}]}),
+        None => json!({"errors": [{"message": message}]}),
+    }
+}
+
+fn refused(document: &ExecutableDocument, error: &RequestError, code: Option<&str>) -> Value {
+    let mut error = json!(error.to_graphql_error(&document.sources));
+    if let Some(code) = code {
+        error["extensions"] = json!({"code": code});
+    }
+    json!({"errors": [error]})
+}
+
+fn coerce(operation: &Operation, given: &Value) -> Result<Valid<JsonMap>, RequestError> {
+    let given: JsonMap =
+        given.as_object().map(|given| serde_json::from_value(json!(given))).and_then(Result::ok).unwrap_or_default();
+    coerce_variable_values(schema(), operation, &given)
+}
+
+/// C0140E is for what is absent (or null); a value of the wrong type is a validation error without
+/// a code of its own.
+fn missing_variable(error: &RequestError) -> Option<&'static str> {
+    let message = error.message().to_string();
+    let absent = ["missing value", "Missing value", "null value"].iter().any(|start| message.starts_with(start));
+    absent.then_some("C0140E")
+}
+
+fn execute(
+    account: &mut Account,
+    document: &Valid<ExecutableDocument>,
+    operation: &Operation,
+    variables: &Valid<JsonMap>,
+) -> Value {
+    if let Some(code) = operation.name.as_ref().and_then(|name| account.take_fault(name)) {
+        return failed_operation(operation, &code);
+    }
+    let account = RefCell::new(account);
+    let root = Root { account: &account, mutation: operation.is_mutation() };
+    let execution = Execution::new(schema(), document).operation(operation).coerced_variable_values(variables);
+    match execution.enable_schema_introspection(true).execute_sync(&root) {
+        Ok(response) => {
+            let errors: Vec<_> = response.errors.iter().map(with_code).collect();
+            match errors.is_empty() {
+                true => json!({"data": response.data}),
+                false => json!({"errors": errors, "data": response.data}),
+            }
+        }
+        Err(error) => refused(document, &error, None),
+    }
+}
+
+/// The operation fails as a whole: every alias is null and has its error.
+fn failed_operation(operation: &Operation, code: &str) -> Value {
+    let aliases = operation.selection_set.selections.iter().filter_map(|selection| match selection {
+        Selection::Field(field) => Some(field.response_key().as_str()),
+        _ => None,
+    });
+    let aliases: Vec<_> = aliases.collect();
+    let error = |alias: &&str| json!({"message": "simulated failure", "path": [alias], "extensions": {"code": code}});
+    let errors: Vec<_> = aliases.iter().map(error).collect();
+    let data: serde_json::Map<_, _> = aliases.iter().map(|alias| ((*alias).to_owned(), Value::Null)).collect();
+    json!({"errors": errors, "data": data})
+}
+
+/// Resolvers report `C0123E: message`; the code belongs into `extensions`.
+fn with_code(error: &GraphQLError) -> Value {
+    let mut shown = json!(error);
+    let message = error.message.strip_prefix("resolver error: ").unwrap_or(&error.message);
+    shown["message"] = message.into();
+    let code = message.split_once(": ").filter(|(code, _)| is_code(code));
+    if let Some((code, message)) = code {
+        shown["message"] = message.into();
+        shown["extensions"] = json!({"code": code});
+    }
+    shown
+}
+
+fn is_code(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 6
+        && b"CST".contains(&bytes[0])
+        && bytes[1..5].iter().all(u8::is_ascii_digit)
+        && b"EW".contains(&bytes[5])
+}
