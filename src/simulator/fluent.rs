@@ -59,7 +59,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-pub use self::store::Refusal;
+pub use self::shop::Rejected;
 pub use self::webhook::{Webhook, WebhookFaults};
 pub use self::workflow::Workflow;
 
@@ -227,20 +227,25 @@ async fn query(State(fluent): State<Fluent>, headers: HeaderMap, body: Bytes) ->
     if body.len() > BODY_LIMIT {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, graphql::failure("the request body is larger than 2 MB", None));
     }
-    let mut account = fluent.account();
-    if let Err(answer) = token::authorised(&account, &headers) {
-        return answer;
+    if !token::is_authorised(&fluent.account(), &headers) {
+        return token::refusal();
     }
-    let json = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
-    if !json {
+    let kind = headers.get(header::CONTENT_TYPE).map(|kind| kind.as_bytes()).unwrap_or_default();
+    if !kind.starts_with(b"application/json") {
         return plain(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             graphql::failure("the content type is not application/json", None),
         );
     }
-    match serde_json::from_slice::<Value>(&body) {
-        Ok(body) => plain(StatusCode::OK, graphql::answer(&mut account, &body)),
-        Err(error) => plain(StatusCode::BAD_REQUEST, graphql::failure(&format!("the body is not JSON: {error}"), None)),
+    let body = match serde_json::from_slice::<Value>(&body) {
+        Ok(body) => body,
+        Err(error) => {
+            return plain(StatusCode::BAD_REQUEST, graphql::failure(&format!("the body is not JSON: {error}"), None));
+        }
+    };
+    match graphql::prepare(&body) {
+        Ok(request) => plain(StatusCode::OK, graphql::execute(&mut fluent.account(), &request)),
+        Err(answer) => plain(StatusCode::OK, answer),
     }
 }
 
@@ -272,8 +277,13 @@ fn operation_name(body: &Value) -> String {
     if let Some(name) = body["operationName"].as_str() {
         return name.to_owned();
     }
-    let query = body["query"].as_str().unwrap_or_default().trim_start();
-    let rest = query.strip_prefix("query").or_else(|| query.strip_prefix("mutation")).unwrap_or_default();
-    let name: String = rest.trim_start().chars().take_while(|char| char.is_alphanumeric() || *char == '_').collect();
-    if name.is_empty() { "graphql".into() } else { name }
+    let mut depth = 0;
+    let outside = body["query"].as_str().unwrap_or_default().chars().filter_map(|char| {
+        depth += i32::from(matches!(char, '{' | '(')) - i32::from(matches!(char, '}' | ')'));
+        (depth == 0).then_some(if char == '}' || char == ')' { ' ' } else { char })
+    });
+    let outside: String = outside.collect();
+    let mut words = outside.split_whitespace();
+    let operation = words.find(|word| matches!(*word, "query" | "mutation")).and_then(|_| words.next());
+    operation.filter(|name| *name != "fragment").unwrap_or("graphql").to_owned()
 }

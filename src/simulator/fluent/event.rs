@@ -53,14 +53,14 @@ pub async fn send(
     body: Bytes,
 ) -> Response<Body> {
     let mut account = fluent.account();
-    if let Err(answer) = token::authorised(&account, &headers) {
-        return answer;
+    if !token::is_authorised(&account, &headers) {
+        return token::refusal();
     }
     let Ok(event) = serde_json::from_slice::<Value>(&body) else {
         return invalid("InvalidJson", "the body is not JSON");
     };
-    if let Err(message) = account.check_event(&event) {
-        return message;
+    if let Err((code, message)) = account.check_event(&event) {
+        return invalid(code, &message);
     }
     match mode.as_str() {
         "async" => {
@@ -96,8 +96,8 @@ fn invalid(code: &str, message: &str) -> Response<Body> {
 /// One event by id; 404 if there is none.
 pub async fn one(State(fluent): State<Fluent>, Path(id): Path<String>, headers: HeaderMap) -> Response<Body> {
     let account = fluent.account();
-    if let Err(answer) = token::authorised(&account, &headers) {
-        return answer;
+    if !token::is_authorised(&account, &headers) {
+        return token::refusal();
     }
     match account.events.0.iter().find(|(_, event)| event["id"] == id) {
         Some((_, event)) => plain(StatusCode::OK, event.clone()),
@@ -112,8 +112,8 @@ pub async fn list(
     headers: HeaderMap,
 ) -> Response<Body> {
     let account = fluent.account();
-    if let Err(answer) = token::authorised(&account, &headers) {
-        return answer;
+    if !token::is_authorised(&account, &headers) {
+        return token::refusal();
     }
     let window = match Window::read(&asked, account.now()) {
         Ok(window) => window,
@@ -179,29 +179,30 @@ fn is_asked(event: &Value, asked: &BTreeMap<String, String>) -> bool {
 }
 
 impl Account {
-    fn check_event(&self, event: &Value) -> Result<(), Response<Body>> {
+    /// Code and message of what is wrong with a received event.
+    fn check_event(&self, event: &Value) -> Result<(), (&'static str, String)> {
         for name in ["name", "retailerId", "entityType"] {
             if is_blank(&event[name]) {
-                return Err(invalid("NotNull", &format!("'{name}' is required")));
+                return Err(("NotNull", format!("'{name}' is required")));
             }
         }
         if is_blank(&event["entityRef"]) && is_blank(&event["entityId"]) {
-            return Err(invalid("NotNull", "'entityRef' or 'entityId' is required"));
+            return Err(("NotNull", "'entityRef' or 'entityId' is required".into()));
         }
         let kind = event["entityType"].as_str().unwrap_or_default();
         let rootless = is_blank(&event["rootEntityType"])
             || (is_blank(&event["rootEntityRef"]) && is_blank(&event["rootEntityId"]));
         if !ROOTS.contains(&kind) && rootless {
-            return Err(invalid("NotNull", "'rootEntityType' and 'rootEntityRef' or 'rootEntityId' are required"));
+            return Err(("NotNull", "'rootEntityType' and 'rootEntityRef' or 'rootEntityId' are required".into()));
         }
         if id_of(&event["retailerId"]) != Some(self.retailer) {
-            return Err(invalid("InvalidInput", "the retailer is not known or not ours"));
+            return Err(("InvalidInput", "the retailer is not known or not ours".into()));
         }
         if !event["accountId"].is_null() && event["accountId"] != self.options.account.as_str() {
-            return Err(invalid("InvalidInput", "the account is not ours"));
+            return Err(("InvalidInput", "the account is not ours".into()));
         }
         if !event["attributes"].is_null() && !event["attributes"].is_object() {
-            return Err(invalid("InvalidInput", "'attributes' is not an object"));
+            return Err(("InvalidInput", "'attributes' is not an object".into()));
         }
         Ok(())
     }

@@ -1,19 +1,21 @@
 //! `POST /graphql`: parse, validate, coerce, weigh, execute (platform document 2).
 
 use std::cell::RefCell;
-use std::sync::LazyLock;
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, Mutex};
 
 use apollo_compiler::executable::{Operation, Selection};
 use apollo_compiler::request::{RequestError, coerce_variable_values};
 use apollo_compiler::resolvers::Execution;
 use apollo_compiler::response::{GraphQLError, JsonMap};
 use apollo_compiler::validation::Valid;
-use apollo_compiler::{ExecutableDocument, Schema};
+use apollo_compiler::{ExecutableDocument, Node, Schema};
 use serde_json::{Value, json};
 
 use super::account::Account;
 use super::complexity::{LIMIT, complexity};
 use super::resolve::Root;
+use crate::simulator::front::lock;
 
 /// The simulated part of the schema.
 pub fn schema() -> &'static Valid<Schema> {
@@ -34,31 +36,44 @@ pub struct GraphqlFault {
     pub times: u32,
 }
 
-/// Answers a request body. GraphQL errors are answers too (HTTP 200, `errors`).
-pub fn answer(account: &mut Account, body: &Value) -> Value {
-    let Some(query) = body["query"].as_str() else {
-        return failure("the request has no query", None);
-    };
-    let document = match ExecutableDocument::parse_and_validate(schema(), query, "request.graphql") {
-        Ok(document) => document,
-        Err(invalid) => {
-            let errors: Vec<_> = invalid.errors.iter().map(|error| error.unstable_to_json_compat()).collect();
-            return json!({"errors": errors});
-        }
-    };
-    let operation = match document.operations.get(body["operationName"].as_str()) {
-        Ok(operation) => operation,
-        Err(error) => return refused(&document, &error, None),
-    };
-    let variables = match coerce(operation, &body["variables"]) {
-        Ok(variables) => variables,
-        Err(error) => return refused(&document, &error, missing_variable(&error)),
-    };
-    let cost = complexity(&document, operation, &variables);
+/// A request that may be executed.
+pub struct Prepared {
+    document: Arc<Valid<ExecutableDocument>>,
+    operation: Node<Operation>,
+    variables: Valid<JsonMap>,
+}
+
+/// Parses, validates, coerces and weighs a request body. The error is the answer (HTTP 200).
+pub fn prepare(body: &Value) -> Result<Prepared, Value> {
+    let query = body["query"].as_str().ok_or_else(|| failure("the request has no query", None))?;
+    let document = parse(query)?;
+    let operation = document.operations.get(body["operationName"].as_str());
+    let operation = operation.map_err(|error| refused(&document, &error, None))?.clone();
+    let variables =
+        coerce(&operation, &body["variables"]).map_err(|error| refused(&document, &error, missing_variable(&error)))?;
+    let cost = complexity(&document, &operation, &variables);
     if cost > LIMIT {
-        return failure(&format!("the query costs {cost}, the maximum is {LIMIT}"), Some("C0001E"));
+        return Err(failure(&format!("the query costs {cost}, the maximum is {LIMIT}"), Some("C0001E")));
     }
-    execute(account, &document, operation, &variables)
+    Ok(Prepared { document, operation, variables })
+}
+
+/// Clients send the same few documents again and again, so valid ones are kept.
+fn parse(query: &str) -> Result<Arc<Valid<ExecutableDocument>>, Value> {
+    static KEPT: Mutex<BTreeMap<String, Arc<Valid<ExecutableDocument>>>> = Mutex::new(BTreeMap::new());
+    if let Some(document) = lock(&KEPT).get(query) {
+        return Ok(document.clone());
+    }
+    let document = ExecutableDocument::parse_and_validate(schema(), query, "request.graphql").map_err(|invalid| {
+        let errors: Vec<_> = invalid.errors.iter().map(|error| error.unstable_to_json_compat()).collect();
+        json!({"errors": errors})
+    })?;
+    let document = Arc::new(document);
+    let mut kept = lock(&KEPT);
+    if kept.len() < 500 {
+        kept.insert(query.to_owned(), document.clone());
+    }
+    Ok(document)
 }
 
 /// A request-level error: no `data`.
@@ -91,12 +106,9 @@ fn missing_variable(error: &RequestError) -> Option<&'static str> {
     absent.then_some("C0140E")
 }
 
-fn execute(
-    account: &mut Account,
-    document: &Valid<ExecutableDocument>,
-    operation: &Operation,
-    variables: &Valid<JsonMap>,
-) -> Value {
+/// Executes a request. Errors of single fields are part of the answer (HTTP 200).
+pub fn execute(account: &mut Account, request: &Prepared) -> Value {
+    let Prepared { document, operation, variables } = request;
     if let Some(code) = operation.name.as_ref().and_then(|name| account.take_fault(name)) {
         return failed_operation(operation, &code);
     }

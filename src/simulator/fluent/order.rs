@@ -55,8 +55,8 @@ const TRANSACTION: [&str; 9] = [
 impl Account {
     /// Creates an order with everything it embeds, or nothing at all. Refuses a ref that the retailer
     /// has already (C0121E), an unknown retailer, customer, product or choice (C0120E), a product ref
-    /// that two products share (C0128E), a transaction ref in use (C0123E), an order without items
-    /// and one with both forms of choices (C0160E).
+    /// that two products share (C0128E), a transaction ref in use (C0123E), an order without items,
+    /// with both forms of choices, or with an item that leaves its choice open (C0160E).
     pub fn create_order(&mut self, input: &Value) -> Result<u64, Refusal> {
         let parts = self.check_order(input)?;
         let kind = input["type"].as_str().unwrap_or_default();
@@ -103,6 +103,9 @@ impl Account {
             let reference = &item["fulfilmentChoiceRef"];
             if !reference.is_null() && !choices.iter().any(|choice| choice["ref"] == *reference) {
                 return Err(Refusal::missing("FulfilmentChoice", reference));
+            }
+            if reference.is_null() && choices.len() > 1 {
+                return Err(Refusal::new("C0160E", "an item of an order with several choices names none of them"));
             }
             items.push((item, self.ordered_product(item, retailer)?));
         }

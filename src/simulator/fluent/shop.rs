@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::account::members;
 use super::graphql::{self, GraphqlFault};
-use super::store::{Refusal, link};
+use super::store::link;
 use super::{Fluent, Webhook, WebhookFaults};
 
 /// The ledger's operation for writes that came from neither the connector nor a workflow.
@@ -109,9 +109,11 @@ impl Fluent {
     }
 
     fn add(&self, query: &str, input: &Value) -> Result<String, Rejected> {
+        let request = json!({"query": query, "variables": {"input": input}});
+        let request = graphql::prepare(&request).map_err(|answer| Rejected(answer["errors"].to_string()))?;
         let mut account = self.account();
         account.origin = Some(ANOTHER_SYSTEM);
-        let answer = graphql::answer(&mut account, &json!({"query": query, "variables": {"input": input}}));
+        let answer = graphql::execute(&mut account, &request);
         account.origin = None;
         let id = answer["data"]["added"]["id"].as_str().map(str::to_owned);
         id.ok_or_else(|| Rejected(answer["errors"].to_string()))
@@ -137,13 +139,15 @@ impl Fluent {
         id.is_some()
     }
 
-    /// Sets the status of a fulfilment or consignment by id, webhook included.
-    pub fn set_status(&self, id: &str, status: &str) -> Result<(), Refusal> {
+    /// Sets the status of a fulfilment, article or consignment by id, webhook included. False if
+    /// there is no such entity.
+    pub fn set_status(&self, id: &str, status: &str) -> bool {
         let mut account = self.account();
         let id = id.parse().ok().filter(|id| account.store.any(*id).is_some());
-        let id = id.ok_or_else(|| Refusal::missing("Entity", "with this id"))?;
-        account.set_status(id, status, "SetStatus");
-        Ok(())
+        if let Some(id) = id {
+            account.set_status(id, status, "SetStatus");
+        }
+        id.is_some()
     }
 
     /// Workflow steps that are due now; 0 = orders stand still until the clock moves.

@@ -48,7 +48,7 @@ pub async fn token(
     if !form {
         return refuse(StatusCode::BAD_REQUEST, "invalid_request", "Parameters are expected as a form");
     }
-    let parameters: BTreeMap<String, String> = serde_urlencoded(&text);
+    let parameters: BTreeMap<String, String> = read_form(&text);
     let asked = |name: &str| parameters.get(name).map(String::as_str).unwrap_or_default();
     let mut account = fluent.account();
     let options = &account.options;
@@ -76,7 +76,7 @@ pub async fn token(
     }
 }
 
-fn serde_urlencoded(text: &str) -> BTreeMap<String, String> {
+fn read_form(text: &str) -> BTreeMap<String, String> {
     let uri = format!("http://form.invalid/?{text}");
     let Ok(uri) = uri.parse() else { return BTreeMap::new() };
     axum::extract::Query::try_from_uri(&uri).map(|axum::extract::Query(parameters)| parameters).unwrap_or_default()
@@ -101,14 +101,16 @@ fn refuse(status: StatusCode, error: &str, description: &str) -> Response<Body> 
     plain(status, json!({"error": error, "error_description": description}))
 }
 
-/// Lets a request with a live bearer token through; the other answer is the documented 401.
-pub fn authorised(account: &Account, headers: &HeaderMap) -> Result<(), Response<Body>> {
+/// Does the request carry a live bearer token?
+pub fn is_authorised(account: &Account, headers: &HeaderMap) -> bool {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let until = bearer.and_then(|token| account.tokens.access.get(token));
-    match until.is_some_and(|until| *until > account.now()) {
-        true => Ok(()),
-        false => Err(plain(StatusCode::UNAUTHORIZED, unauthorised())),
-    }
+    until.is_some_and(|until| *until > account.now())
+}
+
+/// The answer to a request without one.
+pub fn refusal() -> Response<Body> {
+    plain(StatusCode::UNAUTHORIZED, unauthorised())
 }
 
 /// The body of a 401.
