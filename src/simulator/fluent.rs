@@ -25,7 +25,14 @@
 //! | events that no ruleset matches (OrderCancel from PICK_PACK on) | 400 NO_MATCH | 3.1, 7.1 |
 //! | event queries over 5000 rows or outside the kept range | 400 `errors` | 3.2 |
 //!
-//! What it cannot do: a filter that is not simulated is refused, never ignored.
+//! A filter that is not simulated is refused, never ignored.
+//!
+//! Where the document is silent, the simulator does this: a query for one entity that does not exist
+//! answers null without an error; null in an update leaves the stored value; an empty filter list
+//! matches nothing; every write bumps `updatedOn`, also one that changes nothing; a transaction or
+//! fulfilment does not bump its order; update mutations raise no event and send no webhook; order refs
+//! are unique per retailer, user names and transaction refs in the account; an item without a
+//! catalogue is looked for in `COMPATIBILITY:<retailer>`.
 
 mod account;
 mod catalogue;
