@@ -14,6 +14,9 @@ pub mod order_update;
 pub mod slice;
 pub mod text;
 
+#[cfg(test)]
+mod fixture;
+
 use crate::queue::Routes;
 
 /// Registers every standard flow.

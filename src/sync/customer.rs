@@ -213,3 +213,157 @@ fn check_limits(create: &CreateCustomerInput, subject: &str) -> Result<(), Failu
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::fixture::{connection, order, read};
+    use serde_json::json;
+
+    fn customer(changes: &[(&str, Value)]) -> Customer {
+        let mut document = json!({
+            "id": "c-1", "version": 3, "customerNumber": "C-7", "key": "ada", "email": "Ada@Example.com",
+            "firstName": "Ada", "lastName": "Lindqvist", "companyName": "Lindqvist Ltd",
+            "addresses": [
+                {"id": "a", "country": "DE", "phone": "1"}, {"id": "b", "country": "AT", "phone": "2"},
+                {"id": "c", "country": "FR", "phone": "3", "city": "Lille"}
+            ],
+            "custom": {"fields": {"consent": true, "tier": "gold"}}
+        });
+        for (name, value) in changes {
+            document[*name] = value.clone();
+        }
+        read(&document)
+    }
+
+    fn create(changes: &[(&str, Value)], overrides: Value) -> CreateCustomerInput {
+        to_fluent(&customer(changes), &connection(&json!({ "customer": overrides }))).unwrap().create
+    }
+
+    #[test]
+    fn phone_and_country_come_from_one_address() {
+        let of = |changes: &[(&str, Value)]| {
+            let create = create(changes, json!({}));
+            (create.primary_phone.unwrap(), create.country.unwrap())
+        };
+        assert_eq!(of(&[]), ("1".into(), "DE".into()));
+        let billing = ("defaultBillingAddressId", json!("b"));
+        assert_eq!(of(std::slice::from_ref(&billing)), ("2".into(), "AT".into()));
+        assert_eq!(of(&[billing, ("defaultShippingAddressId", json!("c"))]), ("3".into(), "FR".into()));
+        let nowhere = create(&[("addresses", json!([]))], json!({"country_default": "SE"}));
+        assert_eq!((nowhere.primary_phone, nowhere.country.as_deref()), (None, Some("SE")));
+    }
+
+    #[test]
+    fn the_time_zone_follows_the_country() {
+        let rules = json!({"timezone": "Europe/London", "timezone_by_country": {"AT": "Europe/Vienna"}});
+        assert_eq!(create(&[], rules.clone()).timezone, "Europe/London");
+        assert_eq!(create(&[("defaultBillingAddressId", json!("b"))], rules).timezone, "Europe/Vienna");
+    }
+
+    #[test]
+    fn consent_is_never_assumed() {
+        let rules = |default: bool| json!({"promotion_opt_in": {"custom_field": "consent", "default": default}});
+        let given = |consent: Value, default: bool| {
+            create(&[("custom", json!({"fields": {"consent": consent}}))], rules(default)).promotion_opt_in
+        };
+        assert!(given(json!(true), false) && given(json!("true"), false) && given(json!(null), true));
+        assert!(!given(json!(false), true) && !given(json!("yes"), true) && !given(json!(1), true));
+        assert!(!create(&[], json!({})).promotion_opt_in, "no field is configured");
+    }
+
+    #[test]
+    fn a_company_is_a_last_name_only_where_no_name_is() {
+        let name = |first: Value, last: Value| {
+            let create = create(&[("firstName", first), ("lastName", last)], json!({}));
+            (create.first_name, create.last_name)
+        };
+        assert_eq!(name(json!(null), json!("")), (None, Some("Lindqvist Ltd".into())));
+        assert_eq!(name(json!("Ada"), json!(null)), (Some("Ada".into()), None));
+    }
+
+    #[test]
+    fn user_names_follow_the_pattern() {
+        let named =
+            |pattern: &str, changes: &[(&str, Value)]| create(changes, json!({ "username_pattern": pattern })).username;
+        assert_eq!(named("{email}|{customer_number}|{key}|{id}", &[]), "ada@example.com|C-7|ada|c-1");
+        assert_eq!(named("x-{customer_number}", &[("customerNumber", json!(null))]), "x-c-1");
+    }
+
+    #[test]
+    fn more_attributes_come_by_configuration() {
+        let rules = json!({"addresses": "default", "attributes": [
+            {"from": "custom.fields.tier", "to": "tier", "type": "STRING"}
+        ]});
+        let attributes = create(&[("defaultShippingAddressId", json!("c"))], rules).attributes;
+        let shown: Vec<(&str, &Value)> =
+            attributes.iter().map(|attribute| (attribute.name.as_str(), &attribute.value)).collect();
+        assert_eq!(
+            shown,
+            [
+                ("commercetoolsId", &json!("c-1")),
+                ("commercetoolsCustomerNumber", &json!("C-7")),
+                ("defaultShippingAddress", &json!({"city": "Lille", "country": "FR"})),
+                ("tier", &json!("gold")),
+            ]
+        );
+    }
+
+    #[test]
+    fn customers_fluent_cannot_hold_are_refused() {
+        let refused =
+            |changes: &[(&str, Value)]| to_fluent(&customer(changes), &connection(&json!({}))).unwrap_err().to_string();
+        assert_eq!(refused(&[("email", json!(""))]), "Customer C-7 has no email; Fluent requires one.");
+        assert_eq!(
+            refused(&[("email", json!("x".repeat(251)))]),
+            "Customer C-7 has an email longer than 250 characters; Fluent cannot hold it."
+        );
+        assert_eq!(
+            refused(&[("id", json!("x".repeat(251)))]),
+            "Customer C-7 has a Fluent user name longer than 250 characters; Fluent cannot hold it."
+        );
+    }
+
+    #[test]
+    fn an_update_keeps_the_user_name_fluent_knows() {
+        let mapped = to_fluent(&customer(&[]), &connection(&json!({}))).unwrap();
+        let update = serde_json::to_value(mapped.update("adopted")).unwrap();
+        let create = serde_json::to_value(&mapped.create).unwrap();
+        assert_eq!((&update["username"], update.get("retailer")), (&json!("adopted"), None));
+        for member in ["primaryEmail", "timezone", "promotionOptIn", "attributes", "country"] {
+            assert_eq!(update[member], create[member], "{member}");
+        }
+    }
+
+    #[test]
+    fn guests_share_a_customer_by_email() {
+        let guest = |changes: Value, rule: &str| {
+            let connection = connection(&json!({"customer": {"guest": rule}}));
+            guest_to_fluent(&order(&changes), &connection).unwrap()
+        };
+        let one = guest(json!({"customerEmail": "Sam.Reyes@example.org"}), "by_email");
+        assert_eq!(one.create.username, "guest-0acc1d45e8ba6e2fef23c41d035a584d");
+        assert_eq!(one.commercetools_id, "0acc1d45e8ba6e2fef23c41d035a584d");
+        assert_eq!(one.create.last_name.as_deref(), Some("Lindqvist Ltd"), "from the billing address, name and all");
+        assert_eq!(one.create.first_name, None);
+        let id = "5b2c9a70-0000-4000-8000-00000000a001";
+        let other = guest(json!({}), "by_order");
+        assert_eq!(other.create.username, format!("guest-{id}"));
+        assert_eq!(other.create.primary_email, "ada@example.com");
+        let nameless =
+            guest(json!({"customerEmail": null, "billingAddress": null, "shippingAddress": null}), "by_email");
+        assert_eq!(nameless.create.username, format!("guest-{id}"));
+        assert_eq!(nameless.create.primary_email, format!("{id}@guest.invalid"));
+        let reached = guest(json!({"customerEmail": null, "billingAddress": null}), "by_email");
+        assert_eq!(reached.create.primary_email, "home@example.com");
+    }
+
+    #[test]
+    fn later_orders_of_a_guest_update_name_and_phone_only() {
+        let mapped = guest_to_fluent(&order(&json!({"billingAddress": null})), &connection(&json!({}))).unwrap();
+        assert_eq!(
+            serde_json::to_value(mapped.update("guest-x")).unwrap(),
+            json!({"username": "guest-x", "firstName": "Ada", "lastName": "Lindqvist", "primaryPhone": "+49 151 1"})
+        );
+    }
+}

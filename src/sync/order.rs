@@ -19,7 +19,7 @@ use serde_json::Value;
 use self::amounts::Amounts;
 use super::attribute::{self, own};
 use super::text::{Notes, fill, fits, present};
-use crate::commercetools::model::Order;
+use crate::commercetools::model::{Address, Order};
 use crate::config::model::Connection;
 use crate::failure::Failure;
 use crate::fluent::input::{AttributeInput, CreateOrderInput, Id};
@@ -66,14 +66,15 @@ pub fn to_fluent_as(
     customer_id: &str,
     connection: &Connection,
 ) -> Result<Mapped, Failure> {
-    let mut notes = Notes::default();
+    if !item::any(order, connection) {
+        return Err(Failure::rejected(format!("Order {} has nothing that Fluent can fulfil.", label(order))));
+    }
     let destination = choice::home_delivery(order)?;
+    check_emails(order, destination)?;
+    let mut notes = Notes::default();
     let chain = chain(order, connection);
     let amounts = Amounts::read(order, connection, &mut notes)?;
     let items = item::items(order, &amounts, connection, &chain)?;
-    if items.is_empty() {
-        return Err(Failure::rejected(format!("Order {} has nothing that Fluent can fulfil.", label(order))));
-    }
     let email = order.customer_email.as_deref();
     let billing = order.billing_address.as_ref();
     let mut skus: Vec<String> = vec![];
@@ -90,12 +91,23 @@ pub fn to_fluent_as(
         total_price: Some(amounts.total_price()),
         total_tax_price: amounts.total_tax_price(),
         items,
-        fulfilment_choice: choice::home(order, destination, reference, &amounts, connection, &mut notes)?,
+        fulfilment_choice: choice::home(order, destination, reference, &amounts, connection, &mut notes),
         billing_address: billing.map(|billing| address::fields(billing, email, &connection.order, &mut notes)),
         financial_transactions: payment::transactions(order, connection, &mut notes)?,
         attributes: attributes(order, &amounts, connection, &chain),
     };
     Ok(Mapped { input, skus, notes })
+}
+
+/// Emails identify and are therefore not cut.
+fn check_emails(order: &Order, destination: &Address) -> Result<(), Failure> {
+    let billing = order.billing_address.as_ref().and_then(|billing| billing.email.as_deref());
+    let emails = [order.customer_email.as_deref(), destination.email.as_deref(), billing];
+    if emails.into_iter().flatten().all(|email| fits(email, 255)) {
+        return Ok(());
+    }
+    let label = label(order);
+    Err(Failure::rejected(format!("Order {label} has an email longer than 255 characters; Fluent cannot hold it.")))
 }
 
 /// The ref an order gets in Fluent: `order.ref_pattern`, or `{type}_{id}` where that is longer than 100 characters.
@@ -165,3 +177,8 @@ fn attributes(order: &Order, amounts: &Amounts, connection: &Connection, chain: 
     attributes.extend(attribute::from_rules(&order.source, &connection.order.attributes, chain));
     attributes
 }
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,11 @@ impl Amounts {
         let scales = rows.iter().chain([&total]).chain(&discount).flat_map(|(net, tax)| [Some(*net), *tax]);
         let scale = scales.flatten().map(|amount| amount.scale).fold(whole.scale, u8::max);
         let row = |(net, tax): (Amount, Option<Amount>)| -> Result<Row, MoneyError> {
-            Ok(Row { net: net.at(scale)?, tax: tax.map(|tax| tax.at(scale)).transpose()? })
+            let value = |amount: Amount| match amount.at(scale)? {
+                value if value.abs() <= LARGEST => Ok(value),
+                _ => Err(MoneyError::TooLarge),
+            };
+            Ok(Row { net: value(net)?, tax: tax.map(value).transpose()? })
         };
         Ok(Self {
             currency: whole.currency,
@@ -110,8 +114,8 @@ impl Amounts {
         let net_shares = allocate(discount.net, &nets)?;
         let tax_shares = allocate(discount.tax.unwrap_or(0), &taxes)?;
         for ((row, net), tax) in self.rows.iter_mut().zip(net_shares).zip(tax_shares) {
-            row.net = row.net.checked_sub(net).ok_or(MoneyError::TooLarge)?;
-            row.tax = row.tax.map(|has| has.checked_sub(tax).ok_or(MoneyError::TooLarge)).transpose()?;
+            row.net -= net;
+            row.tax = row.tax.map(|has| has - tax);
         }
         Ok(())
     }
@@ -228,10 +232,13 @@ impl Amounts {
     fn in_basis(&self, row: Row) -> i128 {
         match self.basis {
             PriceBasis::Net => row.net,
-            PriceBasis::Gross => row.net.saturating_add(row.tax.unwrap_or(0)),
+            PriceBasis::Gross => row.net + row.tax.unwrap_or(0),
         }
     }
 }
+
+/// Bound of what is read, so that net, tax and discount of a row can be added without a check.
+const LARGEST: i128 = i128::MAX / 8;
 
 /// Sum of the rows less the discount.
 fn sum(rows: impl IntoIterator<Item = i128>, discount: i128) -> Result<i128, MoneyError> {

@@ -68,9 +68,6 @@ fn destination(order: &Order) -> Option<Option<&Address>> {
 }
 
 /// The fulfilment choice of a home delivery.
-///
-/// # Errors
-/// Rejected if an email is too long to be sent.
 pub fn home(
     order: &Order,
     destination: &Address,
@@ -78,20 +75,14 @@ pub fn home(
     amounts: &Amounts,
     connection: &Connection,
     notes: &mut Notes,
-) -> Result<CreateFulfilmentChoiceWithOrderInput, Failure> {
+) -> CreateFulfilmentChoiceWithOrderInput {
     let rules = &connection.order;
     let email = order.customer_email.as_deref();
     let delivery_email = present(destination.email.as_deref()).or(present(email));
-    if delivery_email.is_some_and(|email| !fits(email, 255)) {
-        return Err(Failure::rejected(format!(
-            "Order {} has an email longer than 255 characters; Fluent cannot hold it.",
-            label(order)
-        )));
-    }
     let method = order.shipping_info.as_ref().and_then(|info| method(info, connection));
     let (after, before) = window(order, connection).unzip();
     let (choice_ref, address_ref) = references(order, reference);
-    Ok(CreateFulfilmentChoiceWithOrderInput {
+    CreateFulfilmentChoiceWithOrderInput {
         reference: choice_ref,
         fulfilment_type: method
             .and_then(|method| method.fulfilment_type.clone())
@@ -113,7 +104,7 @@ pub fn home(
             reference: address_ref,
             address: address::fields(destination, email, rules, notes),
         },
-    })
+    }
 }
 
 /// Refs of the choice and of its address. Where they would be too long the order's id takes the place of its ref.

@@ -15,6 +15,11 @@ use crate::sync::attribute::{self, own};
 use crate::sync::country;
 use crate::sync::text::{fits, localized, present};
 
+/// Has the order anything that becomes an item?
+pub fn any(order: &Order, connection: &Connection) -> bool {
+    !order.line_items.is_empty() || order.custom_line_items.iter().any(|line| product_ref(line, connection).is_some())
+}
+
 /// All items: the lines, then the custom lines that stand for a product.
 ///
 /// # Errors

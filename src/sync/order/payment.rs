@@ -29,7 +29,7 @@ pub fn transactions(
         match &payment.obj {
             Some(payment) => transactions.extend(of_payment(payment, &BTreeSet::new(), connection, notes)?),
             None => notes.say(format!(
-                "Payment {} of order {} could not be read; its transactions are sent when it can.",
+                "Payment {} of order {} could not be read; the order goes without it.",
                 payment.id.as_deref().unwrap_or("without id"),
                 label(order)
             )),
@@ -168,4 +168,114 @@ fn method(method: Option<&str>, connection: &Connection) -> String {
         .and_then(|method| rules.payment_methods.get(method).cloned().or_else(|| Some(plain(method))))
         .filter(|method| !method.is_empty())
         .unwrap_or_else(|| rules.payment_method_default.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::fixture::{connection, read};
+    use serde_json::{Value, json};
+
+    fn transaction(id: &str, kind: &str, state: &str, cents: i64) -> Value {
+        let amount = json!({"currencyCode": "EUR", "centAmount": cents, "fractionDigits": 2});
+        json!({"id": id, "type": kind, "state": state, "amount": amount})
+    }
+
+    /// What is sent of a payment: ref, type, amount.
+    fn sent(transactions: &[Value], before: &[&str], overrides: Value) -> Vec<String> {
+        let payment: Payment = read(&json!({"id": "pay", "interfaceId": "PSP", "transactions": transactions}));
+        let before = before.iter().map(|reference| (*reference).to_owned()).collect();
+        let later =
+            later_transactions(&payment, &before, "7001", &connection(&overrides), &mut Notes::default()).unwrap();
+        let shown = later.into_iter().map(|CreateFinancialTransactionInput { transaction, order }| {
+            assert_eq!(order.id, "7001");
+            let partial = transaction.attributes.iter().any(|attribute| attribute.name == "commercetoolsPartial");
+            let partial = if partial { " partial" } else { "" };
+            format!("{} {} {}{partial}", transaction.reference, transaction.kind, transaction.amount)
+        });
+        shown.collect()
+    }
+
+    #[test]
+    fn an_authorization_counts_only_while_nothing_is_charged() {
+        let authorization = transaction("a", "Authorization", "Success", 1000);
+        let charge = |state| transaction("c", "Charge", state, 1000);
+        let of = |transactions: &[Value]| sent(transactions, &[], json!({}));
+        assert_eq!(of(std::slice::from_ref(&authorization)), ["a PAYMENT 10"]);
+        assert_eq!(of(&[authorization.clone(), charge("Pending")]), ["a PAYMENT 10"]);
+        assert_eq!(of(&[authorization, charge("Success")]), ["c PAYMENT 10"]);
+    }
+
+    #[test]
+    fn a_charge_after_a_sent_authorization_is_sent_only_as_far_as_it_goes_beyond() {
+        let authorization = transaction("a", "Authorization", "Success", 1000);
+        let charge = |id, cents| transaction(id, "Charge", "Success", cents);
+        let of = |charges: &[Value], before: &[&str]| {
+            let all: Vec<Value> = [authorization.clone()].into_iter().chain(charges.iter().cloned()).collect();
+            sent(&all, before, json!({}))
+        };
+        assert_eq!(of(&[charge("c", 1000)], &["a"]), [""; 0]);
+        assert_eq!(of(&[charge("c", 400), charge("d", 600)], &["a"]), [""; 0]);
+        assert_eq!(of(&[charge("c", 1250)], &["a"]), ["c PAYMENT 2.5 partial"]);
+        assert_eq!(of(&[charge("c", 800), charge("d", 700)], &["a"]), ["d PAYMENT 5 partial"]);
+        assert_eq!(of(&[charge("c", 1000), charge("d", 700)], &["a"]), ["d PAYMENT 7"]);
+        assert_eq!(of(&[charge("c", 800), charge("d", 700)], &["a", "d"]), ["c PAYMENT 5 partial"]);
+        assert_eq!(of(&[charge("c", 1250)], &["a", "c"]), [""; 0]);
+        assert_eq!(of(&[charge("c", 1250)], &[]), ["c PAYMENT 12.5"], "the authorization never went");
+    }
+
+    #[test]
+    fn refunds_are_sent_and_the_rest_is_not() {
+        let all = [
+            transaction("r", "Refund", "Success", 5),
+            transaction("f", "Refund", "Failure", 5),
+            transaction("z", "Refund", "Success", 0),
+            transaction("b", "Chargeback", "Success", 5),
+            transaction("x", "CancelAuthorization", "Success", 5),
+            transaction("i", "Charge", "Initial", 5),
+        ];
+        assert_eq!(sent(&all, &[], json!({})), ["r REFUND 0.05"]);
+        let states = json!({"order": {"transaction_states": ["Success", "Initial"]}});
+        assert_eq!(sent(&all, &["r"], states), ["i PAYMENT 0.05"]);
+    }
+
+    #[test]
+    fn amounts_of_more_than_32_bits_go_without_integers() {
+        let payment: Payment = read(&json!({"id": "pay", "transactions": [
+            transaction("c", "Charge", "Success", 3_000_000_000)
+        ]}));
+        let later = later_transactions(&payment, &BTreeSet::new(), "1", &connection(&json!({})), &mut Notes::default());
+        let transaction = later.unwrap().pop().unwrap().transaction;
+        assert_eq!((transaction.scale, transaction.unscaled_value), (None, None));
+        assert_eq!(transaction.amount.to_string(), "30000000");
+    }
+
+    #[test]
+    fn the_method_is_looked_up_then_spelt_then_defaulted() {
+        let connection = connection(&json!({"order": {"payment_methods": {"GIFT_VOUCHER": "GIFTVOUCHER"}}}));
+        assert_eq!(method(Some("GIFT_VOUCHER"), &connection), "GIFTVOUCHER");
+        assert_eq!(method(Some("Pay-Pal ü2"), &connection), "PAYPAL2");
+        assert_eq!(method(Some("微信"), &connection), "OTHER");
+        assert_eq!(method(None, &connection), "OTHER");
+    }
+
+    #[test]
+    fn a_transaction_id_that_does_not_fit_is_refused() {
+        let payment: Payment = read(&json!({"id": "pay", "interfaceId": "x".repeat(256), "transactions": [
+            transaction("c", "Charge", "Success", 1)
+        ]}));
+        let later = later_transactions(&payment, &BTreeSet::new(), "1", &connection(&json!({})), &mut Notes::default());
+        assert_eq!(
+            later.unwrap_err().to_string(),
+            "Payment pay has a transaction id longer than 255 characters; Fluent cannot hold it."
+        );
+    }
+
+    #[test]
+    fn a_payment_that_was_not_expanded_is_noted() {
+        let order = crate::sync::fixture::order(&json!({"paymentInfo": {"payments": [{"obj": null}]}}));
+        let mut notes = Notes::default();
+        assert_eq!(transactions(&order, &connection(&json!({})), &mut notes).unwrap(), []);
+        assert_eq!(notes.sentences, ["Payment pay-1 of order 20001 could not be read; the order goes without it."]);
+    }
 }
