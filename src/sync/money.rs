@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(allocate(1, &[1, 3]).unwrap(), [0, 1], "larger remainder");
         assert_eq!(allocate(1, &[5, 5]).unwrap(), [1, 0], "earlier row");
         assert_eq!(allocate(3, &[1, 1, 4]).unwrap(), [1, 0, 2], "1/2, 1/2 and 2");
-        assert_eq!(allocate(2, &[3, 1]).unwrap(), [2, 0], "1.5 and 0.5: the larger weight");
+        assert_eq!(allocate(2, &[1, 3]).unwrap(), [0, 2], "0.5 and 1.5: the larger weight");
         assert_eq!(allocate(-7, &[1, 1]).unwrap(), [-4, -3]);
         assert_eq!(allocate(5, &[0, -3]).unwrap(), [0, 0]);
         assert_eq!(allocate(i128::MAX, &[2, 3]), Err(MoneyError::TooLarge));

@@ -228,7 +228,7 @@ fn change() -> impl Strategy<Value = Change> {
     ];
     let words = vec!["highPrecision", "USD", "JPY", "QQQ", "Multiple", "Disabled", "Charge", "Refund", "", " ", "home"];
     let text = prop_oneof![prop::sample::select(words).prop_map(str::to_owned), ".{0,300}"];
-    (number, text, prop::option::weighted(0.1, value())).prop_map(|(number, text, other)| Change {
+    (number, text, prop::option::weighted(0.05, value())).prop_map(|(number, text, other)| Change {
         number,
         text,
         other,
@@ -243,7 +243,7 @@ impl Change {
             (None, Value::String(_)) => self.text.as_str().into(),
             (None, Value::Bool(value)) => (!value).into(),
             (None, Value::Array(values)) => values.iter().skip(1).cloned().collect(),
-            (None, Value::Object(_) | Value::Null) => Value::Null,
+            (None, Value::Object(_) | Value::Null) => value.clone(),
         }
     }
 }

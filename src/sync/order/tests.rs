@@ -154,6 +154,17 @@ fn taxes_have_to_add_up_too() {
 }
 
 #[test]
+fn amounts_that_cannot_be_added_are_refused() {
+    let huge = json!({"currencyCode": "EUR", "centAmount": i64::MAX, "fractionDigits": 0});
+    let changes = json!({
+        "taxedPrice": {"totalNet": huge, "totalGross": huge, "totalTax": huge},
+        "lineItems": [{"taxedPrice": {"totalNet": {"fractionDigits": 19}}}]
+    });
+    let sentence = refusal(changes, json!({"order": {"price_basis": "gross"}}));
+    assert_eq!(sentence, "Order 20001 has an amount that is too large.");
+}
+
+#[test]
 fn orders_that_cannot_be_sent_are_refused_in_words() {
     let refused = |changes: Value| refusal(changes, json!({}));
     assert_eq!(refused(json!({"lineItems": []})), "Order 20001 has nothing that Fluent can fulfil.");
