@@ -157,7 +157,7 @@ fn taxes_have_to_add_up_too() {
 fn amounts_that_cannot_be_added_are_refused() {
     let huge = json!({"currencyCode": "EUR", "centAmount": i64::MAX, "fractionDigits": 0});
     let changes = json!({
-        "taxedPrice": {"totalNet": huge, "totalGross": huge, "totalTax": huge},
+        "discountOnTotalPrice": null, "taxedPrice": {"totalNet": huge, "totalGross": huge, "totalTax": huge},
         "lineItems": [{"taxedPrice": {"totalNet": {"fractionDigits": 19}}}]
     });
     let sentence = refusal(changes, json!({"order": {"price_basis": "gross"}}));
