@@ -76,4 +76,12 @@ mod tests {
             key.verify(md5_scheme(), &Md5::digest(b"{}"), &STANDARD.decode(md5).unwrap()).unwrap();
         }
     }
+
+    #[test]
+    fn signatures_are_those_of_openssl() {
+        // openssl dgst -sha512 -sign <key>, openssl dgst -md5 -sign <key>, over `{}`.
+        let sha512 = "Pv8FoXtctPs5xfEfvjJ4/AmjRliQwCtojIwHD79syXAZpeUgjfR7/lem9vCuhoZYZjH4EkVwlGyGbWkzvGShpNub6YRxedfo8PSIRYLY2SXyCCN0IOkWGIVkkE0UJcXtlI5dOgU3zShgV3pb8YbBaWVgcOD5SntydzoBTKXcMeM=";
+        let md5 = "ncldl8+s/HyPR58Ub/IQxRlQCAnWUq8bmiEXEkO+AjCuk5xNU44XjwDd/iAp6tN1jnU5Mkf60IVrsFUtvskOC7IUhw8pJE+cWBplFTixC/gpLV0xgNb8lggVoF586h7JA7sBB9OeNEEkQCKh9tZ3Jkcj+AI6xlfNs5LcnVoaiHo=";
+        assert_eq!(Signature::new(1024).unwrap().sign(b"{}"), (sha512.to_owned(), md5.to_owned()));
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 use crate::simulator::front::{Fault, Rule};
@@ -112,4 +112,29 @@ async fn faults_of_the_graphql_kind_do_nothing_first() {
     let lost = lost.json(&json!({"query": CREATE_CUSTOMER, "variables": {"input": customer("one")}})).send().await;
     assert!(lost.is_err());
     assert_eq!(code(&world.graphql(CREATE_CUSTOMER, json!({"input": customer("one")})).await), "C0123E");
+}
+
+#[tokio::test]
+async fn control_sets_statuses_and_registers_webhooks() {
+    let world = World::start(by_hand()).await;
+    world.order("HD_1").await;
+    assert_eq!(world.fluent.pending_webhooks(), 0);
+    let control = async |path: &str, body: Value| {
+        world
+            .http
+            .post(format!("{}/_control{path}", world.fluent.url()))
+            .json(&body)
+            .send()
+            .await
+            .unwrap()
+            .status()
+            .as_u16()
+    };
+    assert_eq!(control("/webhook", json!({"url": "http://127.0.0.1:9/closed"})).await, 204);
+    assert_eq!(control("/orders/HD_1/status", json!("ESCALATED")).await, 200);
+    assert_eq!(control("/orders/HD_2/status", json!("ESCALATED")).await, 404);
+    let orders = world.http.get(format!("{}/_control/orders", world.fluent.url())).send().await.unwrap();
+    assert_eq!(orders.json::<Value>().await.unwrap()[0]["status"], "ESCALATED");
+    world.idle().await;
+    assert_eq!(world.fluent.webhooks()[0]["outcome"], "failed");
 }
