@@ -9,6 +9,7 @@ pub mod clock;
 pub mod commercetools;
 pub mod config;
 pub mod daemon;
+pub mod demo;
 pub mod failure;
 pub mod fluent;
 pub mod http;
@@ -18,3 +19,10 @@ pub mod simulator;
 pub mod store;
 pub mod sync;
 pub mod telemetry;
+
+use crate::queue::Routes;
+
+/// Registers every standard flow.
+pub fn standard(routes: &mut Routes) {
+    sync::register(routes);
+}

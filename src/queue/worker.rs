@@ -69,43 +69,33 @@ impl Worker {
         }
     }
 
-    /// Fills free slots; answers how many handlers it started.
+    /// Fills free slots, the heaviest lane first; answers how many handlers it started.
     async fn claim(&self) -> Result<usize, Error> {
+        let over = |slots: &Slots| slots.busy().saturating_sub(slots.lane.reserved);
+        let mut shared = self.shared.saturating_sub(self.lanes.values().map(over).sum());
+        let mut weight: usize = self.lanes.values().map(|slots| slots.lane.weight as usize).sum();
+        let mut lanes: Vec<_> = self.lanes.iter().collect();
+        lanes.sort_by_key(|(_, slots)| std::cmp::Reverse(slots.lane.weight));
         let mut started = 0;
-        for (lane, slots, free) in self.free() {
-            let (daemon, name) = (self.daemon, lane.to_owned());
-            let claimed = self
-                .queue
-                .app
-                .store()
-                .write_eager(move |tx| async move { tx.claim(daemon, &name, free).await }.boxed())
-                .await?;
+        for (lane, slots) in lanes {
+            let reserved = slots.lane.reserved.saturating_sub(slots.busy());
+            // A lane is lent its part by weight; what it does not need stays for the next ones.
+            let lent = (shared * slots.lane.weight as usize).div_ceil(weight.max(1)).min(shared);
+            weight -= slots.lane.weight as usize;
+            if reserved + lent == 0 {
+                continue;
+            }
+            let (daemon, name, free) = (self.daemon, lane.to_owned(), reserved + lent);
+            let store = self.queue.app.store();
+            let claimed =
+                store.write_eager(move |tx| async move { tx.claim(daemon, &name, free).await }.boxed()).await?;
             started += claimed.len();
+            shared -= claimed.len().saturating_sub(reserved).min(shared);
             for claimed in claimed {
                 self.start(slots, claimed);
             }
         }
         Ok(started)
-    }
-
-    /// Lanes with free slots, the heaviest first: their reserved ones, and a fair part of the shared.
-    fn free(&self) -> Vec<(&str, &Slots, usize)> {
-        let over = |slots: &Slots| slots.busy().saturating_sub(slots.lane.reserved);
-        let mut shared = self.shared.saturating_sub(self.lanes.values().map(over).sum());
-        let mut weight: usize = self.lanes.values().map(|slots| slots.lane.weight as usize).sum::<usize>().max(1);
-        let mut lanes: Vec<_> = self.lanes.iter().collect();
-        lanes.sort_by_key(|(_, slots)| std::cmp::Reverse(slots.lane.weight));
-        let mut free = Vec::new();
-        for (name, slots) in lanes {
-            let reserved = slots.lane.reserved.saturating_sub(slots.busy());
-            let lent = (shared * slots.lane.weight as usize).div_ceil(weight).min(shared);
-            weight = weight.saturating_sub(slots.lane.weight as usize).max(1);
-            shared -= lent;
-            if reserved + lent > 0 {
-                free.push((name.as_str(), slots, reserved + lent));
-            }
-        }
-        free
     }
 
     fn start(&self, slots: &Slots, claimed: Claimed) {

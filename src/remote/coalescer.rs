@@ -135,12 +135,15 @@ mod tests {
                 .boxed()
             }
         });
-        let asked: Vec<_> = (0..21)
-            .map(|key| {
-                let coalescer = coalescer.clone();
-                tokio::task::spawn(async move { coalescer.find(key).await.unwrap() })
-            })
-            .collect();
+        let ask = |key| {
+            let coalescer = coalescer.clone();
+            tokio::task::spawn(async move { coalescer.find(key).await.unwrap() })
+        };
+        let mut asked = vec![ask(0)];
+        while requests.load(Ordering::SeqCst) == 0 {
+            tokio::task::yield_now().await;
+        }
+        asked.extend((1..21).map(ask));
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }

@@ -188,6 +188,11 @@ impl Fluent {
         self.0.url.clone()
     }
 
+    /// What it was started with.
+    pub fn options(&self) -> Options {
+        self.account().options.clone()
+    }
+
     /// Faults, traffic, recorded exchanges, ledger.
     pub fn front(&self) -> &Arc<Front> {
         &self.0.front

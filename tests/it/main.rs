@@ -1,9 +1,12 @@
 //! The one integration-test program: a module per story, so that the whole tree is linked once.
 
+mod database;
 mod golden_commercetools_to_fluent;
 mod golden_fluent_to_commercetools;
 mod layers;
 mod order_update;
+mod orders;
 mod source;
 mod structure;
 mod summary;
+mod world;

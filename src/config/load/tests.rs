@@ -89,7 +89,6 @@ fn the_template_lies_under_every_connection() {
     assert_eq!(connection.commercetools.api_url(), "https://api.europe-west1.gcp.commercetools.com");
     assert_eq!(connection.commercetools.auth_url(), "https://auth.europe-west1.gcp.commercetools.com");
     assert_eq!(connection.fluent.base_url(), "https://acme.sandbox.api.fluentretail.com");
-    assert_eq!(connection.order_status.shipment.by_type["CC"]["COMPLETE"].as_deref(), Some("Delivered"));
 }
 
 #[test]
@@ -150,12 +149,12 @@ fn a_secret_in_another_form_replaces_the_first() {
 #[test]
 fn null_resets_to_the_default() {
     let world = World::of(
-        "server: { listen: \"127.0.0.1:1\" }\nqueue: { workers: 4, lanes: { bulk: { reserved: 0, weight: 1 } } }\n",
+        "server: { listen: \"127.0.0.1:1\" }\nqueue: { workers: 4, lanes: { ours: { reserved: 0, weight: 1 } } }\n",
     )
-    .file("more.yml", "server: { listen: null }\nqueue: { workers: ~, lanes: { order: null, bulk: null } }\n");
+    .file("more.yml", "server: { listen: null }\nqueue: { workers: ~, lanes: { order: null, ours: null } }\n");
     let config = world.load().config;
     assert_eq!((config.server.listen.as_str(), config.queue.workers), ("127.0.0.1:8080", 16));
-    assert_eq!(config.queue.lanes.keys().collect::<Vec<_>>(), ["catalogue", "order", "status"]);
+    assert_eq!(config.queue.lanes.keys().collect::<Vec<_>>(), ["bulk", "catalogue", "order", "status"]);
 }
 
 #[test]
@@ -221,7 +220,7 @@ fn variables_win_over_files_and_find_names_in_capitals() {
 
 #[test]
 fn variables_find_the_keys_of_the_template() {
-    let world = World::connected("")
+    let world = World::connected("    order_status: { shipment: { by_type: { CC: { COMPLETE: Delivered } } } }\n")
         .variable("CONNECTIONS__MAIN__CUSTOM_TYPES__ORDER__FIELDS__ORDER_REF", "null")
         .variable("CONNECTIONS__MAIN__ORDER_STATUS__SHIPMENT__BY_TYPE__CC__COMPLETE", "Shipped");
     let connection = &world.load().config.connections[0];

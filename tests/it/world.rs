@@ -1,0 +1,337 @@
+//! The world of a story: a daemon between both simulated platforms, on one database, under a clock
+//! that only the story moves.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use fluent_connector::clock::Clock;
+use fluent_connector::config::{self, Sources};
+use fluent_connector::daemon::Daemon;
+use fluent_connector::queue::Routes;
+use fluent_connector::simulator::commercetools::{self, Commercetools, Push};
+use fluent_connector::simulator::fluent::{self, Fluent, Webhook};
+use fluent_connector::simulator::{Effect, Exchange};
+use fluent_connector::store::{Filter, Row, Token, token};
+use serde_json::Value;
+
+use crate::database::{Database, Engine};
+
+/// 2026-06-15T10:00:00Z
+pub const START: i64 = 1_781_517_600_000;
+
+/// Both platforms, the database, and the daemons on it.
+pub struct World {
+    pub clock: Clock,
+    pub commercetools: Commercetools,
+    pub fluent: Fluent,
+    pub database: Database,
+    pub daemons: Vec<Daemon>,
+    settings: Settings,
+}
+
+/// How a world is set up; what is not said is as in `default.yml`.
+#[derive(Clone, Default)]
+pub struct Settings {
+    /// Lines under `connections[main]`, indented by four spaces.
+    pub connection: String,
+    /// Further top-level sections.
+    pub top: String,
+    /// The order webhook of Fluent is not delivered at all.
+    pub without_webhooks: bool,
+    /// commercetools delivers nothing.
+    pub without_push: bool,
+    /// Workflow steps happen by themselves.
+    pub automatic: bool,
+    pub commercetools: Option<commercetools::Options>,
+    pub fluent: Option<fluent::Options>,
+}
+
+impl World {
+    /// A world on this engine, or `None` (said loudly) where the engine is not at hand.
+    pub async fn new(engine: Engine) -> Option<World> {
+        Self::with(engine, Settings::default()).await
+    }
+
+    /// A world with other settings.
+    pub async fn with(engine: Engine, settings: Settings) -> Option<World> {
+        let database = Database::new(engine).await?;
+        let clock = Clock::simulated(START);
+        let shop = commercetools::Options {
+            client_id: "connector".into(),
+            ..settings.commercetools.clone().unwrap_or_default()
+        };
+        let commercetools = Commercetools::start(clock.clone(), shop).await.unwrap();
+        commercetools.seed_shop();
+        let mut options = settings.fluent.clone().unwrap_or_default();
+        options.workflow.automatic = settings.automatic;
+        let fluent = Fluent::start(clock.clone(), options).await.unwrap();
+        fluent.seed_shop(&commercetools::ARTICLES.map(|article| article.sku));
+        let mut world = World { clock, commercetools, fluent, database, daemons: Vec::new(), settings };
+        world.start_daemon().await;
+        world.connect().await;
+        Some(world)
+    }
+
+    /// Starts one more daemon on the same database; answers its index.
+    pub async fn start_daemon(&mut self) -> usize {
+        self.start_daemon_with(|_| {}).await
+    }
+
+    /// The same with routes of the story's own.
+    pub async fn start_daemon_with(&mut self, register: impl FnOnce(&mut Routes)) -> usize {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::SeqCst);
+        let file = self.database.folder.path().join(format!("config-{number}.yml"));
+        let socket = self.database.folder.path().join(format!("admin-{number}.sock"));
+        std::fs::write(&file, self.configuration(&socket)).unwrap();
+        let loaded = config::load(&Sources { files: vec![file], ..Sources::default() })
+            .unwrap_or_else(|problems| panic!("{problems}"));
+        let mut routes = Routes::default();
+        fluent_connector::standard(&mut routes);
+        register(&mut routes);
+        let names: Vec<String> = routes.iter().map(|route| route.name.clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        config::check(&loaded, &names).await.unwrap_or_else(|problems| panic!("{problems}"));
+        self.daemons.push(Daemon::start(loaded.config, routes, self.clock.clone()).await.unwrap());
+        self.daemons.len() - 1
+    }
+
+    fn configuration(&self, socket: &std::path::Path) -> String {
+        let (shop, fluent) = (self.commercetools.options(), self.fluent.options());
+        format!(
+            r#"
+server: {{ listen: "127.0.0.1:0", admin_socket: "{socket}", shutdown: {{ drain: 5s, deadline: 10s }} }}
+database: {{ url: "{database}" }}
+security: {{ allow_literal_secrets: true }}
+intake: {{ push: {{ plain: {{ enabled: true }} }} }}
+budgets:
+  commercetools: {{ requests_per_second: 10000, in_flight: 32 }}
+  fluent: {{ requests_per_second: 10000, in_flight: 32 }}
+{top}
+connections:
+  - name: main
+    commercetools:
+      project_key: "{project}"
+      api_url: "{shop_url}"
+      auth_url: "{shop_url}"
+      client_id: "{client_id}"
+      client_secret: "{client_secret}"
+    fluent:
+      account: {account}
+      retailer_id: {retailer}
+      base_url: "{fluent_url}"
+      username: "{username}"
+      password: "{password}"
+      client_id: "{fluent_client}"
+      client_secret: "{fluent_secret}"
+      product_catalogue: {{ ref: "{catalogue}", type: MASTER }}
+      webhook: {{ public_keys: ["{key}"] }}
+    locale: {{ chain: [en-GB] }}
+{connection}
+"#,
+            socket = socket.display(),
+            database = self.database.url,
+            top = self.settings.top,
+            project = shop.project_key,
+            shop_url = self.commercetools.url(),
+            client_id = shop.client_id,
+            client_secret = shop.client_secret,
+            account = fluent.account,
+            retailer = fluent.retailer_id,
+            fluent_url = self.fluent.url(),
+            username = fluent.username,
+            password = fluent.password,
+            fluent_client = fluent.client_id,
+            fluent_secret = fluent.client_secret,
+            catalogue = fluent.catalogue,
+            key = self.fluent.public_key(),
+            connection = self.settings.connection,
+        )
+    }
+
+    /// Tells both platforms where to deliver.
+    async fn connect(&mut self) {
+        let token = self.token(&["intake:commercetools"]).await;
+        if !self.settings.without_push {
+            let url = format!("{}/intake/commercetools/plain/main", self.url(0));
+            self.commercetools.subscribe(Push { url, token, drop: 0.0, duplicate: 0.0, reorder: false });
+        }
+        if !self.settings.without_webhooks {
+            let url = format!("{}/api/v1/fluent-connect/webhook", self.url(0));
+            self.fluent.webhook(Webhook::to(url));
+        }
+        self.settle().await;
+    }
+
+    /// Base URL of a daemon.
+    pub fn url(&self, daemon: usize) -> String {
+        format!("http://{}", self.daemons[daemon].address)
+    }
+
+    /// An API token with these scopes.
+    pub async fn token(&self, scopes: &[&str]) -> String {
+        use secrecy::ExposeSecret;
+        let (id, full) = token::generate();
+        let row = Token {
+            name: format!("story {id}"),
+            hash: token::hash(&full).unwrap(),
+            id,
+            scopes: fluent_connector::store::Json(scopes.iter().map(ToString::to_string).collect()),
+            connections: fluent_connector::store::Json(vec!["main".into()]),
+            created: self.clock.now(),
+            created_by: "story".into(),
+            expires: None,
+            last_used: None,
+            revoked: None,
+        };
+        let store = self.daemons[0].app.store();
+        let write = store.write(fluent_connector::store::Urgency::Urgent, move |tx| {
+            Box::pin(async move { tx.put_token(&row).await })
+        });
+        write.await.unwrap();
+        full.expose_secret().to_owned()
+    }
+
+    /// Waits until nothing can happen before time moves: no delivery is due or under way, no message
+    /// is running or due. Fails after 30 s, naming what is left.
+    pub async fn settle(&self) {
+        let mut quiet = 0;
+        for _ in 0..15_000 {
+            quiet = if self.busy().await.is_empty() { quiet + 1 } else { 0 };
+            if quiet == 3 {
+                return;
+            }
+            tick().await;
+        }
+        panic!("not settled after 30 s: {:?}", self.busy().await);
+    }
+
+    async fn busy(&self) -> Vec<String> {
+        let mut busy = Vec::new();
+        let (pushes, webhooks) = (self.commercetools.pending_pushes(), self.fluent.pending_webhooks());
+        if pushes + webhooks > 0 {
+            busy.push(format!("{pushes} pushes, {webhooks} webhooks"));
+        }
+        if let Some(daemon) = self.daemons.first() {
+            match async { daemon.app.store().read().await?.active(self.clock.now()).await }.await {
+                Ok(0) => {}
+                Ok(active) => {
+                    busy.push(format!("{active} messages"));
+                    let open = |row: &&Row| ["running", "ready", "waiting"].contains(&row.state.as_str());
+                    let rows = self.messages(Filter::default()).await;
+                    busy.extend(rows.iter().filter(open).map(|row| {
+                        format!("{} {} {} due {} {:?}", row.state, row.route, row.key, row.due - START, row.detail)
+                    }));
+                }
+                Err(error) => busy.push(error.to_string()),
+            }
+        }
+        busy
+    }
+
+    /// Moves time and waits until everything that fell due is done.
+    pub async fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        self.settle().await;
+    }
+
+    /// Moves time in steps, so that what falls due in between happens in its order.
+    pub async fn pass(&self, whole: Duration, step: Duration) {
+        let mut left = whole;
+        while !left.is_zero() {
+            let by = step.min(left);
+            self.advance(by).await;
+            left -= by;
+        }
+    }
+
+    /// Messages by filter, newest first.
+    pub async fn messages(&self, filter: Filter) -> Vec<Row> {
+        self.daemons[0].app.store().read().await.unwrap().messages(&filter, 10_000).await.unwrap()
+    }
+
+    /// All parked messages.
+    pub async fn parked(&self) -> Vec<Row> {
+        self.messages(Filter { state: Some("parked".into()), ..Filter::default() }).await
+    }
+
+    /// The counters close, and equal a recount.
+    pub async fn nothing_lost(&self) {
+        let mut db = self.daemons[0].app.store().read().await.unwrap();
+        let (kept, counted) = (db.tally().await.unwrap(), db.recount().await.unwrap());
+        for (place, counts) in &kept {
+            assert_eq!(counts.imbalance(), 0, "{place:?}: {counts:?}");
+            for (state, count) in &counts.0 {
+                if state != "accepted" && state != "pruned" {
+                    let real = counted.get(place).map_or(0, |real| real.of(state));
+                    assert_eq!(*count, real, "{place:?} {state}");
+                }
+            }
+        }
+    }
+
+    /// Effects in Fluent of one operation on one kind of entity.
+    pub fn fluent_effects(&self, operation: &str, entity: &str) -> Vec<Effect> {
+        let meant = |effect: &Effect| effect.operation == operation && effect.entity == entity;
+        self.fluent.front().ledger().into_iter().filter(meant).collect()
+    }
+
+    /// The order as commercetools has it.
+    pub fn shop_order(&self, id: &str) -> Value {
+        self.commercetools.document("orders", id).unwrap()
+    }
+}
+
+impl Drop for World {
+    /// Writes down what was sent, for the contract checkers.
+    fn drop(&mut self) {
+        #[expect(clippy::disallowed_methods, reason = "scripts/test says where recordings go")]
+        let Some(folder) = std::env::var_os("FLUENT_CONNECTOR_RECORD") else { return };
+        let folder = PathBuf::from(folder);
+        let name = uuid::Uuid::now_v7();
+        let shop = self.commercetools.front().exchanges();
+        let lines: String = shop.iter().filter_map(shop_line).map(|line| format!("{line}\n")).collect();
+        std::fs::write(folder.join(format!("commercetools-{name}.jsonl")), lines).unwrap();
+        let fluent = self.fluent.front().exchanges();
+        let lines: String = fluent.iter().filter_map(fluent_line).map(|line| format!("{line}\n")).collect();
+        std::fs::write(folder.join(format!("fluent-{name}.jsonl")), lines).unwrap();
+    }
+}
+
+/// One line for `check-commercetools.py`: the request, and the answer where it is a success.
+fn shop_line(exchange: &Exchange) -> Option<Value> {
+    let auth = exchange.path.starts_with("/oauth");
+    let mut line = serde_json::json!({"method": exchange.method, "path": exchange.path});
+    if auth {
+        return None;
+    }
+    if !exchange.request.is_null() {
+        line["body"] = exchange.request.clone();
+    }
+    if (200..300).contains(&exchange.status) {
+        line["status"] = exchange.status.into();
+        line["response"] = exchange.response.clone();
+    }
+    Some(line)
+}
+
+/// One line for `check-fluent.py`.
+fn fluent_line(exchange: &Exchange) -> Option<Value> {
+    let query = exchange.request.get("query")?.clone();
+    let mut line = serde_json::json!({
+        "query": query,
+        "variables": exchange.request.get("variables").cloned().unwrap_or_default(),
+        "operationName": exchange.request.get("operationName").cloned().unwrap_or_default(),
+    });
+    if exchange.status == 200 && exchange.response.get("errors").is_none() {
+        line["response"] = exchange.response.clone();
+    }
+    Some(line)
+}
+
+/// Lets the other tasks run for a moment of real time.
+async fn tick() {
+    #[expect(clippy::disallowed_methods, reason = "the one place where a story waits for real work")]
+    tokio::time::sleep(Duration::from_millis(2)).await;
+}
