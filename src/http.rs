@@ -4,6 +4,7 @@
 //! row is on stable storage.
 
 mod answer;
+mod api;
 mod auth;
 mod health;
 mod intake;
@@ -14,12 +15,15 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::http::HeaderValue;
+use axum::http::header::{CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::routing::{delete, get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tower_http::timeout::TimeoutLayer;
 
+use crate::clock::Millis;
 use crate::fluent::webhook::Key;
 use crate::queue::Queue;
 
@@ -35,6 +39,7 @@ struct Inner {
     keys: BTreeMap<String, Vec<Key>>,
     failures: auth::Failures,
     draining: CancellationToken,
+    started: Millis,
 }
 
 impl Surface {
@@ -51,7 +56,8 @@ impl Surface {
             keys.insert(name.clone(), parsed.map_err(|error| anyhow::anyhow!("connections[{name}]: {error}"))?);
         }
         let failures = auth::Failures::new(queue.app.config().server.limits.per_ip_unauthenticated);
-        Ok(Self(Arc::new(Inner { queue, keys, failures, draining })))
+        let started = queue.app.clock().now();
+        Ok(Self(Arc::new(Inner { queue, keys, failures, draining, started })))
     }
 
     /// Every route of the process. `access` says who asks: a network peer with a token, or the
@@ -68,15 +74,27 @@ impl Surface {
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
             .layer(DefaultBodyLimit::max(limits.body.0 as usize));
+        let api = Router::new()
+            .route("/api/v1/status", get(api::status::show))
+            .route("/api/v1/messages", get(api::messages::list))
+            .route("/api/v1/messages/{id}", get(api::messages::show))
+            .route("/api/v1/messages/{id}/retry", post(api::messages::retry))
+            .route("/api/v1/messages/{id}/skip", post(api::messages::skip))
+            .route("/api/v1/mappings", get(api::mappings::list))
+            .route("/api/v1/mappings/export", get(api::export::stream))
+            .route("/api/v1/explain/orders/{order}", get(api::explain::order))
+            .route("/api/v1/tokens", get(api::tokens::list).post(api::tokens::create))
+            .route("/api/v1/tokens/{id}", delete(api::tokens::revoke))
+            .layer(DefaultBodyLimit::max(limits.body.0 as usize))
+            .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")));
         webhooks
             .merge(rest)
+            .merge(api)
             .fallback(answer::no_such_path)
             .method_not_allowed_fallback(answer::no_such_method)
             .layer(axum::Extension(access))
-            .layer(SetResponseHeaderLayer::overriding(
-                axum::http::header::X_CONTENT_TYPE_OPTIONS,
-                axum::http::HeaderValue::from_static("nosniff"),
-            ))
+            .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
+            .layer(SetResponseHeaderLayer::overriding(REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
             .layer(TimeoutLayer::with_status_code(
                 axum::http::StatusCode::SERVICE_UNAVAILABLE,
                 limits.request_timeout.0,

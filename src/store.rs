@@ -38,7 +38,7 @@ pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
 /// A JSON column.
 pub use sqlx::types::Json;
-pub use tally::Counts;
+pub use tally::{Balance, Counts};
 pub use token::Token;
 
 /// What may go wrong in here.

@@ -21,63 +21,13 @@ use crate::store::{Token, Urgency, token};
 pub enum Access {
     /// The network: a token is needed.
     Network,
-    /// The admin socket: its file mode is the access control, the peer acts as admin.
+    /// The admin socket: its file mode is the access control, the peer may do everything.
     Admin,
 }
 
 /// The other end of the connection; `None` on the admin socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Peer(pub Option<IpAddr>);
-
-/// Role → scopes (`surfaces.md` 3.3).
-pub const ROLES: &[(&str, &[&str])] = &[
-    ("storefront", &["availability:read"]),
-    ("sender", &["intake:commercetools", "intake:external"]),
-    ("scheduler", &["jobs:run", "jobs:read"]),
-    ("monitor", &["metrics:read", "status:read"]),
-    ("viewer", VIEWER),
-    ("operator", OPERATOR),
-    ("admin", ADMIN),
-];
-
-const VIEWER: &[&str] = &["status:read", "messages:read", "jobs:read", "mappings:read", "webhooks:read", "config:read"];
-const OPERATOR: &[&str] = &[
-    "status:read",
-    "messages:read",
-    "jobs:read",
-    "mappings:read",
-    "webhooks:read",
-    "config:read",
-    "messages:write",
-    "jobs:run",
-    "jobs:write",
-    "mappings:export",
-    "reconcile:plan",
-    "reconcile:apply",
-    "webhooks:write",
-    "notifications:test",
-];
-const ADMIN: &[&str] = &[
-    "status:read",
-    "messages:read",
-    "jobs:read",
-    "mappings:read",
-    "webhooks:read",
-    "config:read",
-    "messages:write",
-    "jobs:run",
-    "jobs:write",
-    "mappings:export",
-    "reconcile:plan",
-    "reconcile:apply",
-    "webhooks:write",
-    "notifications:test",
-    "cursors:write",
-    "routes:write",
-    "tokens:manage",
-    "audit:read",
-    "personal-data:read",
-];
 
 /// An authenticated peer.
 #[derive(Clone, Debug)]
@@ -105,6 +55,11 @@ impl Actor {
         self.connections.iter().any(|name| name == "*" || name == connection)
     }
 
+    /// The connections this peer sees; `None` = all.
+    pub fn among(&self) -> Option<Vec<String>> {
+        (!self.sees("*")).then(|| self.connections.clone())
+    }
+
     /// Does this peer hold every one of these scopes?
     pub fn holds(&self, scopes: &[String]) -> bool {
         scopes.iter().all(|scope| self.scopes.contains(scope))
@@ -117,7 +72,7 @@ impl Actor {
 /// 401 without a valid token, 429 after too many of these from one address.
 pub async fn actor(surface: &Surface, access: Access, peer: Peer, headers: &HeaderMap) -> Result<Actor, Problem> {
     if access == Access::Admin {
-        let scopes = ADMIN.iter().map(ToString::to_string).collect();
+        let scopes = token::every_scope().map(str::to_owned).collect();
         return Ok(Actor { name: "admin socket".into(), scopes, connections: vec!["*".into()] });
     }
     let presented = headers

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use sqlx::{FromRow, QueryBuilder};
 use uuid::Uuid;
 
+use super::message::push_among;
 use super::{Db, Result, Tx, on};
 use crate::clock::Millis;
 
@@ -43,10 +44,19 @@ pub struct Mapping {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct MappingFilter {
     pub connection: Option<String>,
+    /// Only pairs of these connections; `None` = of all.
+    pub among: Option<Vec<String>>,
     pub kind: Option<String>,
+    pub commercetools_id: Option<String>,
+    pub commercetools_key: Option<String>,
+    pub fluent_id: Option<String>,
+    pub fluent_ref: Option<String>,
+    pub state: Option<String>,
     /// An id, key or ref of either side.
     pub any: Option<String>,
+    /// Last written at or after this …
     pub from: Option<Millis>,
+    /// … and before this.
     pub to: Option<Millis>,
     /// Only rows after this one (paging by id).
     pub after: Option<Uuid>,
@@ -174,12 +184,20 @@ impl Db {
         Ok(on!(self, |c| {
             let mut select = QueryBuilder::new("select ");
             select.push(COLUMNS).push(" from mapping where 1 = 1");
-            if let Some(connection) = &filter.connection {
-                select.push(" and connection = ").push_bind(connection.clone());
+            for (column, value) in [
+                ("connection", &filter.connection),
+                ("kind", &filter.kind),
+                ("commercetools_id", &filter.commercetools_id),
+                ("commercetools_key", &filter.commercetools_key),
+                ("fluent_id", &filter.fluent_id),
+                ("fluent_ref", &filter.fluent_ref),
+                ("state", &filter.state),
+            ] {
+                if let Some(value) = value {
+                    select.push(format!(" and {column} = ")).push_bind(value.clone());
+                }
             }
-            if let Some(kind) = &filter.kind {
-                select.push(" and kind = ").push_bind(kind.clone());
-            }
+            push_among(&mut select, filter.among.as_deref());
             if let Some(any) = &filter.any {
                 select.push(" and (");
                 let mut first = true;

@@ -103,8 +103,11 @@ pub struct Attempt {
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct Filter {
     pub connection: Option<String>,
+    /// Only messages of these connections; `None` = of all.
+    pub among: Option<Vec<String>>,
     pub state: Option<String>,
     pub route: Option<String>,
+    pub lane: Option<String>,
     pub subject: Option<String>,
     /// Only messages created at or after this.
     pub since: Option<Millis>,
@@ -355,12 +358,14 @@ impl Db {
                 ("connection", &filter.connection),
                 ("state", &filter.state),
                 ("route", &filter.route),
+                ("lane", &filter.lane),
                 ("subject", &filter.subject),
             ] {
                 if let Some(value) = value {
                     select.push(format!(" and {column} = ")).push_bind(value.clone());
                 }
             }
+            push_among(&mut select, filter.among.as_deref());
             if let Some(since) = filter.since {
                 select.push(" and created >= ").push_bind(since);
             }
@@ -405,6 +410,45 @@ impl Db {
         Ok(next)
     }
 
+    /// Everything about one business object, newest first: messages of its subject, and messages of
+    /// the connection whose payload holds one of `mentions` as a text. Reads every message of the
+    /// connection since `since`: for a person's question, not for a handler.
+    pub async fn messages_about(
+        &mut self,
+        connection: &str,
+        subject: Option<&str>,
+        mentions: &[String],
+        since: Millis,
+        limit: i64,
+    ) -> Result<Vec<Row>> {
+        Ok(on!(self, |c| {
+            let mut select = QueryBuilder::new("select ");
+            select.push(COLUMNS).push(" from message where connection = ").push_bind(connection.to_owned());
+            select
+                .push(" and created >= ")
+                .push_bind(since)
+                .push(" and (subject = ")
+                .push_bind(subject.map(str::to_owned));
+            for mention in mentions {
+                let pattern = format!("%{}%", escaped(&Value::from(mention.as_str()).to_string()));
+                select.push(" or cast(payload as text) like ").push_bind(pattern).push(" escape '!'");
+            }
+            select.push(") order by id desc limit ").push_bind(limit);
+            select.build_query_as().persistent(false).fetch_all(c).await?
+        }))
+    }
+
+    /// Since when the most overdue message of a lane could have run; `None` if none is due.
+    pub async fn overdue(&mut self, lane: &str, among: Option<&[String]>, now: Millis) -> Result<Option<Millis>> {
+        Ok(on!(self, |c| {
+            let mut select =
+                QueryBuilder::new("select min(due) from message where state in ('ready', 'waiting') and lane = ");
+            select.push_bind(lane.to_owned()).push(" and due <= ").push_bind(now);
+            push_among(&mut select, among);
+            select.build_query_scalar().persistent(false).fetch_one(c).await?
+        }))
+    }
+
     /// How many messages could run now or are running.
     pub async fn active(&mut self, now: Millis) -> Result<i64> {
         Ok(on!(self, |c| {
@@ -416,6 +460,28 @@ impl Db {
             .await?
         }))
     }
+}
+
+/// Narrows a query to some connections.
+pub(super) fn push_among<D: sqlx::Database>(select: &mut QueryBuilder<D>, among: Option<&[String]>)
+where
+    String: for<'q> sqlx::Encode<'q, D> + sqlx::Type<D>,
+{
+    let Some(among) = among else { return };
+    select.push(" and connection in (");
+    let mut names = select.separated(", ");
+    for name in among {
+        names.push_bind(name.clone());
+    }
+    if among.is_empty() {
+        names.push("null");
+    }
+    select.push(")");
+}
+
+/// A text for `like … escape '!'` that means itself.
+fn escaped(text: &str) -> String {
+    text.chars().flat_map(|c| ['!'].into_iter().filter(move |_| matches!(c, '%' | '_' | '!')).chain([c])).collect()
 }
 
 /// The static name of a stored state.

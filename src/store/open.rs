@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
@@ -14,6 +15,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{Db, Error, Inner, Pools, Result, Store, writer};
 use crate::clock::Clock;
+use crate::config::model::{Database, Migrate};
 
 static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
 static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
@@ -34,6 +36,28 @@ pub struct Options {
     pub rows: usize,
     /// Run pending migrations; otherwise a schema that is behind is an error.
     pub migrate: bool,
+}
+
+impl Options {
+    /// As configured; reads the password.
+    ///
+    /// # Errors
+    /// [`Error::Unusable`] if the password cannot be read or put into the URL.
+    pub async fn of(database: &Database) -> Result<Self> {
+        let mut url = database.url.clone();
+        if let Some(password) = &database.password {
+            let unusable = |why: String| Error::Unusable(format!("database.password {why}"));
+            let password = password.read().await.map_err(|problem| unusable(problem.to_string()))?;
+            let mut parsed =
+                reqwest::Url::parse(&url).map_err(|error| Error::Unusable(format!("database.url: {error}")))?;
+            if parsed.password().is_none() && parsed.set_password(Some(password.expose_secret())).is_err() {
+                return Err(unusable("is given, but database.url takes none".into()));
+            }
+            url = parsed.into();
+        }
+        let (pool, rows) = (database.pool, database.group_commit.rows);
+        Ok(Self { url, pool, rows, migrate: database.migrate == Migrate::Auto })
+    }
 }
 
 impl Store {

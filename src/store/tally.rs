@@ -18,6 +18,15 @@ pub struct Deltas(BTreeMap<(String, String, &'static str), i64>);
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Counts(pub BTreeMap<String, i64>);
 
+/// The same counts from both sides; they are equal, or something was lost or doubled.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Balance {
+    /// As kept beside every change; the states only.
+    pub kept: BTreeMap<(String, String), Counts>,
+    /// By counting the rows.
+    pub counted: BTreeMap<(String, String), Counts>,
+}
+
 impl Deltas {
     pub fn add(&mut self, connection: &str, lane: &str, state: &'static str, count: i64) {
         *self.0.entry((connection.to_owned(), lane.to_owned(), state)).or_default() += count;
@@ -81,6 +90,28 @@ impl Db {
             .await?
         });
         Ok(gathered(rows))
+    }
+
+    /// Counts kept and counts recounted, of one moment: a single statement sees a single state.
+    pub async fn balance(&mut self) -> Result<Balance> {
+        let rows: Vec<(String, String, String, String, i64)> = on!(self, |c| {
+            sqlx::query_as(
+                "select 'kept', connection, lane, state, cast(sum(count) as bigint) from tally \
+                 where state not in ('accepted', 'pruned') group by connection, lane, state \
+                 union all \
+                 select 'counted', connection, lane, state, cast(count(*) as bigint) from message \
+                 group by connection, lane, state",
+            )
+            .fetch_all(c)
+            .await?
+        });
+        let (kept, counted): (Vec<_>, Vec<_>) = rows.into_iter().partition(|(which, ..)| which == "kept");
+        let plain = |rows: Vec<(String, String, String, String, i64)>| {
+            gathered(
+                rows.into_iter().map(|(_, connection, lane, state, count)| (connection, lane, state, count)).collect(),
+            )
+        };
+        Ok(Balance { kept: plain(kept), counted: plain(counted) })
     }
 
     /// The counters as they should be, by counting the rows.

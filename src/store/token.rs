@@ -3,6 +3,8 @@
 //! `flc_<id>_<secret><check>`: the id is public, the secret has 256 bits and is shown once, the
 //! check is the CRC-32 of the rest, so that a typing error is told without asking the database.
 
+mod grant;
+
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
@@ -13,6 +15,8 @@ use subtle::ConstantTimeEq;
 
 use super::{Db, Result, Tx, on};
 use crate::clock::Millis;
+
+pub use grant::{Grant, ROLES, Wanted, every_scope};
 
 /// One API token; the secret itself is never stored.
 #[derive(Clone, Debug, FromRow, Serialize)]
