@@ -13,6 +13,7 @@ pub mod tokens;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{ConnectInfo, FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
@@ -51,16 +52,21 @@ impl<T: DeserializeOwned> FromRequestParts<Surface> for Parameters<T> {
     }
 }
 
+/// The bytes of a body, unless there were too many.
+type Received = Result<Bytes, BytesRejection>;
+
 /// A body of the admin API.
 ///
 /// # Errors
-/// 415 if it is not declared as JSON, 400 if it is none, 422 if it has another shape.
-fn body<T: DeserializeOwned>(headers: &HeaderMap, body: &Bytes) -> Result<T, Problem> {
+/// 413 if it is too large, 415 if it is not declared as JSON, 400 if it is none, 422 if it has
+/// another shape.
+fn body<T: DeserializeOwned>(headers: &HeaderMap, body: Received) -> Result<T, Problem> {
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with("application/json") {
         return Err(Problem::unsupported_media_type("The body is application/json."));
     }
-    serde_json::from_slice(body).map_err(|error| match error.is_data() {
+    let body = body.map_err(|_| Problem::too_large("The body is larger than server.limits.body allows."))?;
+    serde_json::from_slice(&body).map_err(|error| match error.is_data() {
         true => Problem::invalid(format!("The body does not fit: {error}.")),
         false => Problem::malformed(format!("The body is not JSON: {error}.")),
     })

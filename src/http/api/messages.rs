@@ -1,7 +1,6 @@
 //! `/api/v1/messages`: the durable queue as an operator sees it.
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
@@ -11,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Parameters, after, body, instant, limit, maybe_time, page, seen, time};
+use super::{Parameters, Received, after, body, instant, limit, maybe_time, page, seen, time};
 use crate::http::Surface;
 use crate::http::answer::Problem;
 use crate::http::auth::Actor;
@@ -124,11 +123,11 @@ pub async fn skip(
     actor: Actor,
     Path(id): Path<String>,
     headers: HeaderMap,
-    bytes: Bytes,
+    bytes: Received,
 ) -> Result<Json<Value>, Problem> {
     actor.may("messages:write")?;
     let row = find(&surface, &actor, &id).await?;
-    let Because { reason } = body(&headers, &bytes)?;
+    let Because { reason } = body(&headers, bytes)?;
     let reason = reason.trim();
     if reason.is_empty() || reason.chars().count() > REASON {
         return Err(Problem::invalid(format!("reason is a sentence of at most {REASON} characters.")));

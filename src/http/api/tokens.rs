@@ -1,7 +1,6 @@
 //! `/api/v1/tokens`: who else may use this surface (`surfaces.md` 3).
 
 use axum::Json;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use futures_util::FutureExt;
@@ -9,7 +8,7 @@ use secrecy::ExposeSecret;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Parameters, body, maybe_time, time};
+use super::{Parameters, Received, body, maybe_time, time};
 use crate::http::Surface;
 use crate::http::answer::Problem;
 use crate::http::auth::Actor;
@@ -40,10 +39,10 @@ pub async fn create(
     State(surface): State<Surface>,
     actor: Actor,
     headers: HeaderMap,
-    bytes: Bytes,
+    bytes: Received,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
     actor.may("tokens:manage")?;
-    let wanted: Wanted = body(&headers, &bytes)?;
+    let wanted: Wanted = body(&headers, bytes)?;
     let app = &surface.queue().app;
     let names = app.config().connections.iter().map(|connection| connection.name.as_str());
     let known: Vec<&str> = names.filter(|name| actor.sees(name)).collect();
