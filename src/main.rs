@@ -1,1 +1,5 @@
-fn main() {}
+//! The connector with its standard flows. A client's own binary looks the same, with routes added or replaced.
+
+fn main() -> std::process::ExitCode {
+    fluent_connector::run(|routes| fluent_connector::standard(routes))
+}

@@ -11,6 +11,7 @@ mod coalescer;
 mod credential;
 
 use std::fmt;
+use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -196,6 +197,18 @@ impl fmt::Debug for Remote {
 /// # Errors
 /// When no trust store can be loaded.
 pub fn http_client() -> Result<reqwest::Client, reqwest::Error> {
+    builder().build()
+}
+
+/// A client whose every connection is to a socket of this machine: the daemon's admin socket.
+///
+/// # Errors
+/// As [`http_client`].
+pub fn unix_client(socket: &Path) -> Result<reqwest::Client, reqwest::Error> {
+    builder().unix_socket(socket).build()
+}
+
+fn builder() -> reqwest::ClientBuilder {
     static PROVIDER: OnceLock<()> = OnceLock::new();
     PROVIDER.get_or_init(|| {
         // A second installation, by a library user, is fine: it serves the same purpose.
@@ -207,7 +220,6 @@ pub fn http_client() -> Result<reqwest::Client, reqwest::Error> {
         .connect_timeout(Duration::from_secs(5))
         .pool_idle_timeout(Duration::from_secs(30))
         .user_agent(concat!("fluent-connector/", env!("CARGO_PKG_VERSION")))
-        .build()
 }
 
 /// `Retry-After` in seconds, or as a date measured against the remote's own clock.

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use super::flows::*;
+use super::node::{join, join_item};
 use super::value::{Rate, Secret, Share, Size, Span};
 
 /// Everything the daemon is told.
@@ -37,6 +38,26 @@ pub struct Config {
     pub log: Log,
     /// For rehearsals only.
     pub simulation: Simulation,
+}
+
+impl Config {
+    /// Every secret with the path of its key.
+    pub fn secrets(&self) -> Vec<(String, &Secret)> {
+        let mut secrets: Vec<(String, &Secret)> = Vec::new();
+        secrets.extend(self.database.password.iter().map(|secret| ("database.password".to_owned(), secret)));
+        for (n, connection) in self.connections.iter().enumerate() {
+            let path = |below: &str| join(&join_item("connections", Some(&connection.name), n), below);
+            let fluent = &connection.fluent;
+            secrets.extend([
+                (format!("{}.client_secret", path("commercetools")), &connection.commercetools.client_secret),
+                (format!("{}.password", path("fluent")), &fluent.password),
+                (format!("{}.client_secret", path("fluent")), &fluent.client_secret),
+            ]);
+            let tokens = fluent.webhook.path_token.iter();
+            secrets.extend(tokens.map(|token| (format!("{}.webhook.path_token", path("fluent")), token)));
+        }
+        secrets
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

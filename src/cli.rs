@@ -1,0 +1,475 @@
+//! The command line: arguments, and every verb that is a client of the daemon or works offline.
+//!
+//! `run`, `demo` and `simulate` are only described here; the library starts them. A client verb talks
+//! to the daemon through the admin socket, or with `--url` and a token. Standard output is data only;
+//! what went wrong is one sentence on standard error, with an exit code of [`refusal::Code`].
+
+mod client;
+mod config;
+mod explain;
+mod mapping;
+mod message;
+mod output;
+mod refusal;
+mod status;
+mod token;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::Sources;
+use crate::config::value::{Rate, Share, Span};
+use crate::simulator::Fault;
+use client::Client;
+use output::Output;
+use refusal::Refusal;
+
+/// Connects commercetools and Fluent Commerce.
+#[derive(Debug, Parser)]
+#[command(name = "fluent-connector", version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Configuration file; may be given several times, later ones win. Without it:
+    /// FLUENT_CONNECTOR_CONFIG, /etc/fluent-connector/config.yml, ./config.yml.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Vec<PathBuf>,
+    /// Lays x-NAME.yml over each x.yml. Without it: FLUENT_CONNECTOR_PROFILE.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    #[command(flatten)]
+    reach: Reach,
+    /// One JSON document instead of tables.
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+/// Where the daemon is.
+#[derive(Clone, Debug, Args)]
+struct Reach {
+    /// Socket of the daemon. Without it: server.admin_socket of the configuration.
+    #[arg(long, global = true, value_name = "PATH", env = "FLUENT_CONNECTOR_ADMIN_SOCKET")]
+    admin_socket: Option<PathBuf>,
+    /// Talk to a daemon elsewhere; needs --token-file or FLUENT_CONNECTOR_TOKEN.
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "admin_socket")]
+    url: Option<String>,
+    /// File with the API token for --url; only its owner may be able to read it.
+    #[arg(long, global = true, value_name = "FILE", requires = "url")]
+    token_file: Option<PathBuf>,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the daemon.
+    Run,
+    /// Run offline with both platforms simulated and a sample shop. No credentials, no network.
+    Demo(Demo),
+    /// Run one simulated platform, for rehearsals.
+    Simulate(Simulate),
+    /// Check and show the configuration (offline).
+    #[command(subcommand)]
+    Config(ConfigVerb),
+    /// Show what the daemon does and what stands still.
+    Status {
+        /// Also count all messages and compare with the counters.
+        #[arg(long)]
+        recount: bool,
+    },
+    /// Messages of the queue.
+    #[command(subcommand)]
+    Message(MessageVerb),
+    /// Which commercetools entity is which Fluent entity.
+    #[command(subcommand)]
+    Mapping(MappingVerb),
+    /// What happened to one thing, on both platforms.
+    #[command(subcommand)]
+    Explain(ExplainVerb),
+    /// API tokens.
+    #[command(subcommand)]
+    Token(TokenVerb),
+    /// Ask the daemon whether it lives; for containers and supervisors.
+    Healthcheck {
+        /// Also whether it takes messages in.
+        #[arg(long)]
+        ready: bool,
+    },
+    /// Print the version (offline).
+    Version,
+}
+
+/// How the demonstration runs.
+#[derive(Clone, Debug, Args)]
+pub struct Demo {
+    /// Port of the HTTP surface, on loopback.
+    #[arg(long, default_value_t = 8080)]
+    pub port: u16,
+    /// The same seed makes the same shop and the same faults.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many times as fast our own waits pass.
+    #[arg(long, value_name = "FACTOR", default_value = "10x", value_parser = speed)]
+    pub speed: f64,
+    /// Keep the database in this directory; otherwise it is gone at the end.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+}
+
+/// How a simulated platform behaves.
+#[derive(Clone, Debug, Args)]
+pub struct Simulate {
+    #[arg(value_enum)]
+    pub platform: Platform,
+    /// Port on loopback; 0 = any free one.
+    #[arg(long, default_value_t = 0)]
+    pub port: u16,
+    /// Fail requests on purpose: KIND:RATE, for example lost-answer:5% or error-after=503:1%. Kinds:
+    /// rate-limited, retry-after=SECONDS, error-before=STATUS, error-after=STATUS, lost-answer, reset,
+    /// unauthorized.
+    #[arg(long = "fault", value_name = "KIND:RATE", value_parser = fault)]
+    pub faults: Vec<(Fault, Share)>,
+    /// Added to every answer.
+    #[arg(long, value_name = "TIME", default_value = "0ms")]
+    pub latency: Span,
+    /// Requests taken; more get 429. Without it: unlimited.
+    #[arg(long, value_name = "RATE")]
+    pub limit: Option<Rate>,
+    /// The same seed makes the same identifiers and the same faults.
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Platform {
+    Commercetools,
+    Fluent,
+}
+
+/// `config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigVerb {
+    /// Tell everything that is wrong; exit code 3 if anything is.
+    Check,
+    /// Print the effective configuration; secrets are only described.
+    Show {
+        /// With the place each value comes from.
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Print the JSON Schema of a configuration file, for editors.
+    Schema,
+}
+
+/// `message …`
+#[derive(Debug, Subcommand)]
+pub enum MessageVerb {
+    /// List messages, newest first.
+    List(MessageFilters),
+    /// Show one message with its failed tries.
+    Show {
+        id: String,
+        /// Also the body as it was received (may hold personal data).
+        #[arg(long)]
+        payload: bool,
+    },
+    /// Try parked or waiting messages again, now.
+    Retry {
+        #[arg(required = true)]
+        ids: Vec<String>,
+    },
+    /// End messages that need no effect any more.
+    Skip {
+        #[arg(required = true)]
+        ids: Vec<String>,
+        /// Why; kept with the message.
+        #[arg(long, value_name = "SENTENCE")]
+        reason: String,
+    },
+}
+
+/// Which messages.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MessageFilters {
+    /// ready, running, waiting, done, skipped or parked.
+    #[arg(long)]
+    state: Option<String>,
+    #[arg(long)]
+    route: Option<String>,
+    #[arg(long)]
+    lane: Option<String>,
+    #[arg(long)]
+    connection: Option<String>,
+    /// What the message is about: order:ID.
+    #[arg(long)]
+    subject: Option<String>,
+    /// Not older than this: 2h, or a time.
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
+/// Which part of a list.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Page {
+    /// Entries at most, 1 to 200.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=200))]
+    limit: Option<u16>,
+    /// The `next` of the page before.
+    #[arg(long, value_name = "NEXT")]
+    after: Option<String>,
+}
+
+/// `mapping …`
+#[derive(Debug, Subcommand)]
+pub enum MappingVerb {
+    /// List pairs.
+    List(MappingFilters),
+    /// Find pairs by an id, key, number or ref of either side.
+    Find { name: String },
+    /// Write all pairs, for reconciliation; ends with the number of rows and their SHA-256.
+    Export {
+        /// order, customer, product …; without it all kinds.
+        #[arg(long)]
+        kind: Option<String>,
+        #[arg(long, value_enum, default_value_t)]
+        format: ExportFormat,
+        #[arg(long)]
+        connection: Option<String>,
+        /// Written at or after this: 24h, or a time.
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// Written before this.
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+        /// Into this file instead of standard output.
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// Which pairs.
+#[derive(Clone, Debug, Default, Args)]
+pub struct MappingFilters {
+    #[arg(long)]
+    connection: Option<String>,
+    /// order, customer, product …
+    #[arg(long)]
+    kind: Option<String>,
+    /// active, inactive or absent.
+    #[arg(long)]
+    state: Option<String>,
+    /// Written at or after this: 24h, or a time.
+    #[arg(long, value_name = "TIME")]
+    from: Option<String>,
+    /// Written before this.
+    #[arg(long, value_name = "TIME")]
+    to: Option<String>,
+    #[command(flatten)]
+    page: Page,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    #[default]
+    Csv,
+    Json,
+    Ndjson,
+}
+
+/// `explain …`
+#[derive(Debug, Subcommand)]
+pub enum ExplainVerb {
+    /// An order, by its number, its id on either platform, or its Fluent ref.
+    Order {
+        name: String,
+        /// From stored data only; asks neither platform.
+        #[arg(long)]
+        stored: bool,
+        /// For a number that more than one connection has.
+        #[arg(long)]
+        connection: Option<String>,
+    },
+}
+
+/// `token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token; it is printed once. With --config this works without a daemon, too.
+    Create(TokenWanted),
+    /// List tokens.
+    List,
+    /// Make a token useless from now on.
+    Revoke { id: String },
+}
+
+/// What a new token may do.
+#[derive(Clone, Debug, Args)]
+#[command(group(clap::ArgGroup::new("grant").required(true).args(["role", "scopes"])))]
+pub struct TokenWanted {
+    /// Who or what will use it.
+    #[arg(long)]
+    name: String,
+    /// storefront, sender, scheduler, monitor, viewer, operator or admin.
+    #[arg(long)]
+    role: Option<String>,
+    /// A single scope instead of a role; may be given several times.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// A connection it is for; may be given several times. `*` = all, for role admin.
+    #[arg(long = "connection", value_name = "NAME")]
+    connections: Vec<String>,
+    /// 30d, a time, or never (role sender). Without it: 90d.
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+}
+
+/// Reads the command line; on a wrong one it says so and ends the process with code 2.
+pub fn parse() -> Arguments {
+    Arguments::parse()
+}
+
+impl Arguments {
+    /// What the configuration is made of: `--config`, `--profile`, the environment.
+    pub fn sources(&self) -> Sources {
+        Sources::from_environment(self.config.clone(), self.profile.clone())
+    }
+}
+
+/// Runs a verb that is a client of the daemon or works offline. `routes` are the names of the routes
+/// that exist, for `config check`.
+///
+/// The three verbs that run something are the library's: for them nothing is done and 2 is answered.
+pub fn execute(arguments: &Arguments, routes: &[&str]) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let ended = match runtime {
+        Ok(runtime) => runtime.block_on(async {
+            tokio::select! {
+                ended = perform(arguments, routes) => ended,
+                _ = tokio::signal::ctrl_c() => Err(Refusal::interrupted()),
+            }
+        }),
+        Err(error) => Err(Refusal::failed(format!("This process cannot start its runtime: {error}."))),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => refusal.report(),
+    }
+}
+
+async fn perform(arguments: &Arguments, routes: &[&str]) -> Result<(), Refusal> {
+    let output = Output::new(arguments.json);
+    match &arguments.command {
+        Command::Run | Command::Demo(_) | Command::Simulate(_) => Err(Refusal::usage("This verb is not a client's.")),
+        Command::Config(verb) => config::perform(verb, arguments, routes, &output).await,
+        Command::Version => version(&output),
+        Command::Status { recount } => status::show(&client(arguments).await?, *recount, &output).await,
+        Command::Message(verb) => message::perform(verb, &client(arguments).await?, &output).await,
+        Command::Mapping(verb) => mapping::perform(verb, &client(arguments).await?, &output).await,
+        Command::Explain(verb) => explain::perform(verb, &client(arguments).await?, &output).await,
+        Command::Token(verb) => token::perform(verb, arguments, &output).await,
+        Command::Healthcheck { ready } => status::health(&client(arguments).await?, *ready, &output).await,
+    }
+}
+
+async fn client(arguments: &Arguments) -> Result<Client, Refusal> {
+    Client::new(arguments).await
+}
+
+fn version(output: &Output) -> Result<(), Refusal> {
+    let (name, version) = (env!("CARGO_PKG_NAME"), env!("CARGO_PKG_VERSION"));
+    match output.is_json() {
+        true => output.document(&serde_json::json!({"name": name, "version": version})),
+        false => output.line(&format!("{name} {version}")),
+    }
+}
+
+/// `10x`, or just the number.
+fn speed(text: &str) -> Result<f64, String> {
+    let number = text.strip_suffix('x').unwrap_or(text).parse::<f64>();
+    number.ok().filter(|factor| *factor > 0.0 && factor.is_finite()).ok_or_else(|| "write a factor such as 10x".into())
+}
+
+/// `lost-answer:5%`, `error-before=503:0.5%`
+fn fault(text: &str) -> Result<(Fault, Share), String> {
+    let (kind, rate) = text.rsplit_once(':').ok_or("write KIND:RATE, for example lost-answer:5%")?;
+    let rate: Share = rate.parse()?;
+    let (name, number) = kind.split_once('=').map_or((kind, None), |(name, number)| (name, Some(number)));
+    let status = || {
+        let status = number.and_then(|number| number.parse::<u16>().ok()).filter(|status| (500..600).contains(status));
+        status.ok_or(format!("{name} needs a status from 500 to 599: {name}=503"))
+    };
+    let fault = match (name, number) {
+        ("rate-limited", None) => Fault::RateLimited,
+        ("lost-answer", None) => Fault::LostAnswer,
+        ("reset", None) => Fault::Reset,
+        ("unauthorized", None) => Fault::Unauthorized,
+        ("error-before", _) => Fault::ErrorBefore(status()?),
+        ("error-after", _) => Fault::ErrorAfter(status()?),
+        ("retry-after", _) => {
+            let seconds = number.and_then(|number| number.parse().ok());
+            Fault::RetryAfter(seconds.ok_or("retry-after needs seconds: retry-after=2")?)
+        }
+        _ => return Err(format!("there is no fault {kind:?}")),
+    };
+    Ok((fault, rate))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn what_everybody_takes_may_stand_before_and_behind_the_verb() {
+        let arguments = parsed("fluent-connector --json message list --state parked --config a.yml --config b.yml");
+        let arguments = arguments.unwrap();
+        assert!(arguments.json && arguments.config == [PathBuf::from("a.yml"), PathBuf::from("b.yml")]);
+        assert!(matches!(arguments.command, Command::Message(MessageVerb::List(_))));
+    }
+
+    #[test]
+    fn a_demo_and_a_simulation_say_how_they_run() {
+        let Command::Demo(demo) = parsed("fluent-connector demo").unwrap().command else { panic!() };
+        assert_eq!((demo.port, demo.seed, demo.speed, demo.keep), (8080, None, 10.0, None));
+        let line = "fluent-connector simulate fluent --latency 80ms --limit 100/s --fault error-after=503:1% \
+                    --fault lost-answer:5%";
+        let Command::Simulate(simulate) = parsed(line).unwrap().command else { panic!() };
+        assert_eq!((simulate.platform, simulate.latency.millis()), (Platform::Fluent, 80));
+        let faults = [(Fault::ErrorAfter(503), Share(0.01)), (Fault::LostAnswer, Share(0.05))];
+        assert_eq!((&simulate.faults[..], simulate.limit), (&faults[..], Some(Rate(100.0))));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for line in [
+            "fluent-connector",
+            "fluent-connector demo --speed 0x",
+            "fluent-connector simulate erp",
+            "fluent-connector simulate fluent --fault lost-answer",
+            "fluent-connector simulate fluent --fault lost-answer=3:5%",
+            "fluent-connector simulate fluent --fault error-after=200:5%",
+            "fluent-connector message list --limit 201",
+            "fluent-connector message retry",
+            "fluent-connector message skip 1",
+            "fluent-connector token create --name n",
+            "fluent-connector token create --name n --role viewer --scope status:read",
+            "fluent-connector status --token-file t",
+            "fluent-connector status --url http://a --admin-socket b",
+        ] {
+            assert!(parsed(line).is_err(), "accepted: {line}");
+        }
+    }
+}
