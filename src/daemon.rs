@@ -1,7 +1,10 @@
 //! The daemon: opens the store, takes its lease, listens, works, and stops without losing anything.
 
+use std::fmt;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -14,12 +17,83 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::{self, Clock};
-use crate::config::Config;
-use crate::config::model::Migrate;
+use crate::config::model::{LogFormat, Migrate};
+use crate::config::{self, Config, Sources};
 use crate::http::{Access, Peer, Surface};
 use crate::queue::{Queue, Routes, Worker, tick};
 use crate::store::{Options, Store, Urgency};
 use crate::sync::order::SINCE;
+use crate::telemetry::{self, Form};
+
+/// Exit codes (`surfaces.md` 6.1).
+const FAILED: u8 = 1;
+const CONFIGURATION: u8 = 3;
+const DATABASE: u8 = 9;
+
+/// The verb `run`: the daemon, until it is told to stop.
+pub fn run(sources: &Sources, routes: Routes) -> ExitCode {
+    let loaded = match config::load(sources) {
+        Ok(loaded) => loaded,
+        Err(problems) => return refuse(CONFIGURATION, &problems),
+    };
+    telemetry::start(&loaded.config.log.level, form(loaded.config.log.format));
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(FAILED, &error),
+    };
+    runtime.block_on(async {
+        let names: Vec<String> = routes.iter().map(|route| route.name.clone()).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        match config::check(&loaded, &names).await {
+            Ok(warnings) => warnings.0.iter().for_each(|warning| tracing::warn!("{warning}")),
+            Err(problems) => return refuse(CONFIGURATION, &problems),
+        }
+        let clock = Clock::fast(loaded.config.simulation.speed);
+        match Daemon::start(loaded.config, routes, clock).await {
+            Ok(daemon) => {
+                tracing::info!("listening on http://{}", daemon.address);
+                until_told_to_stop().await;
+                tracing::info!("stopping");
+                daemon.stop().await;
+                ExitCode::SUCCESS
+            }
+            Err(error) => {
+                let database = error.downcast_ref::<crate::store::Error>().is_some();
+                refuse(if database { DATABASE } else { FAILED }, &format!("{error:#}"))
+            }
+        }
+    })
+}
+
+/// Ctrl-C or SIGTERM.
+pub async fn until_told_to_stop() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        },
+        Err(error) => {
+            tracing::warn!("SIGTERM cannot be listened to ({error}); Ctrl-C stops");
+            // Without either signal the process ends only by being killed, which is safe.
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
+}
+
+/// One sentence (or several lines) on standard error, and the code.
+pub fn refuse(code: u8, why: &dyn fmt::Display) -> ExitCode {
+    let _ = writeln!(std::io::stderr(), "{}", why.to_string().trim_end());
+    ExitCode::from(code)
+}
+
+fn form(format: LogFormat) -> Form {
+    match format {
+        LogFormat::Json => Form::Json,
+        LogFormat::Auto if !telemetry::on_terminal() => Form::Json,
+        LogFormat::Auto | LogFormat::Pretty => Form::Pretty,
+    }
+}
 
 /// A running daemon.
 pub struct Daemon {

@@ -1,6 +1,8 @@
 //! `demo` and `simulate`: both platforms on this machine, without credentials and without network.
+#![expect(clippy::print_stdout, reason = "the demo tells a person what to try")]
 
 use std::path::{Path, PathBuf};
+use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -8,23 +10,95 @@ use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio_util::sync::CancellationToken;
 
+use crate::cli;
 use crate::clock::Clock;
 use crate::config::{self, Sources};
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, refuse, until_told_to_stop};
 use crate::queue::Routes;
 use crate::simulator::commercetools::{self, ADA, ARTICLES, BORIS, Commercetools, Push};
 use crate::simulator::fluent::{self, Fluent, Webhook, Workflow};
+use crate::simulator::{Rule, Traffic};
 use crate::store::{Json, Token, Urgency, token};
+use crate::telemetry::{self, Form};
 
-/// What the demo is asked for.
-#[derive(Clone, Debug)]
-pub struct Options {
-    pub port: u16,
-    pub seed: u64,
-    /// How much faster than real time our own waits and Fluent's workflow are.
-    pub speed: f64,
-    /// Keeps database and configuration here; otherwise they go with the process.
-    pub keep: Option<PathBuf>,
+/// Seed of platforms and shop unless another is given.
+const SEED: u64 = 1;
+
+/// The verb `demo`.
+pub fn run(options: &cli::Demo, routes: Routes) -> ExitCode {
+    telemetry::start("warn", Form::Pretty);
+    on_runtime(async {
+        let clock = Clock::system();
+        let started = clock.now();
+        let demo = Demo::start(options, routes).await?;
+        println!("{}", demo.welcome(options, clock.now() - started));
+        let stop = CancellationToken::new();
+        let told = stop.clone();
+        tokio::join!(demo.run(stop), async move {
+            until_told_to_stop().await;
+            told.cancel();
+        });
+        Ok(())
+    })
+}
+
+/// The verb `simulate`: one platform, until it is told to stop.
+pub fn simulate(options: &cli::Simulate) -> ExitCode {
+    telemetry::start("info", Form::Pretty);
+    let traffic = Traffic { limit: options.limit.map(|rate| rate.0), latency: options.latency.0 };
+    let (port, seed) = (options.port, options.seed.unwrap_or(SEED));
+    on_runtime(async {
+        let (front, url, credentials) = match options.platform {
+            cli::Platform::Commercetools => {
+                let defaults = commercetools::Options::default();
+                let shop =
+                    Commercetools::start(Clock::system(), commercetools::Options { port, seed, traffic, ..defaults })
+                        .await?;
+                shop.seed_shop();
+                let project = shop.options();
+                let credentials = format!(
+                    "project {}, client {} / {}",
+                    project.project_key, project.client_id, project.client_secret
+                );
+                (shop.front().clone(), shop.url(), credentials)
+            }
+            cli::Platform::Fluent => {
+                let defaults = fluent::Options::default();
+                let platform =
+                    Fluent::start(Clock::system(), fluent::Options { port, seed, traffic, ..defaults }).await?;
+                platform.seed_shop(&ARTICLES.map(|article| article.sku));
+                let account = platform.options();
+                let credentials = format!(
+                    "account {}, retailer {}, user {} / {}, client {} / {}",
+                    account.account,
+                    account.retailer_id,
+                    account.username,
+                    account.password,
+                    account.client_id,
+                    account.client_secret
+                );
+                (platform.front().clone(), platform.url(), credentials)
+            }
+        };
+        for (fault, rate) in &options.faults {
+            front.fault(Rule { fault: *fault, operation: None, times: None, rate: rate.0 });
+        }
+        println!("{url}\n{credentials}\nfaults, ledger and state: {url}/_control/… (loopback only)\nCtrl-C ends it.");
+        until_told_to_stop().await;
+        front.stop();
+        Ok(())
+    })
+}
+
+fn on_runtime(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return refuse(1, &error),
+    };
+    match runtime.block_on(work) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => refuse(1, &format!("{error:#}")),
+    }
 }
 
 /// A running demo.
@@ -34,6 +108,7 @@ pub struct Demo {
     pub fluent: Fluent,
     /// Configuration, database and admin socket.
     pub folder: PathBuf,
+    kept: bool,
     /// Orders that were placed first, by number; the second one is the poison.
     pub orders: Vec<String>,
 }
@@ -53,13 +128,13 @@ impl Demo {
     ///
     /// # Errors
     /// When a port is taken or the folder cannot be written.
-    pub async fn start(options: &Options, routes: Routes) -> anyhow::Result<Self> {
+    pub async fn start(options: &cli::Demo, routes: Routes) -> anyhow::Result<Self> {
         let clock = Clock::fast(options.speed);
-        let shop = commercetools::Options { seed: options.seed, ..commercetools::Options::default() };
+        let shop = commercetools::Options { seed: options.seed.unwrap_or(SEED), ..commercetools::Options::default() };
         let commercetools = Commercetools::start(clock.clone(), shop).await?;
         commercetools.seed_shop();
         let workflow = Workflow { automatic: true, step: Duration::from_secs(20) };
-        let platform = fluent::Options { seed: options.seed, workflow, ..fluent::Options::default() };
+        let platform = fluent::Options { seed: options.seed.unwrap_or(SEED), workflow, ..fluent::Options::default() };
         let fluent = Fluent::start(clock.clone(), platform).await?;
         fluent.seed_shop(&ARTICLES.map(|article| article.sku));
         let folder = folder(options)?;
@@ -75,7 +150,8 @@ impl Demo {
         let intake = format!("{url}/intake/commercetools/plain/main");
         commercetools.subscribe(Push { url: intake, token, drop: 0.0, duplicate: 0.05, reorder: false });
         fluent.webhook(Webhook::to(format!("{url}/api/v1/fluent-connect/webhook")));
-        let mut demo = Self { daemon, commercetools, fluent, folder, orders: Vec::new() };
+        let kept = options.keep.is_some();
+        let mut demo = Self { daemon, commercetools, fluent, folder, kept, orders: Vec::new() };
         for _ in 0..3 {
             demo.place();
         }
@@ -96,11 +172,46 @@ impl Demo {
         self.stop().await;
     }
 
-    /// Ends the demo.
+    /// Ends the demo; without `--keep` nothing of it remains.
     pub async fn stop(self) {
         self.daemon.stop().await;
         self.commercetools.front().stop();
-        self.fluent.front().stop();
+        self.fluent.stop();
+        if !self.kept {
+            // What cannot be removed lies in the folder for temporary files.
+            let _ = std::fs::remove_dir_all(&self.folder);
+        }
+    }
+
+    /// What there is to see, with commands that work as they stand.
+    fn welcome(&self, options: &cli::Demo, millis: i64) -> String {
+        let program =
+            std::env::current_exe().map_or_else(|_| "fluent-connector".into(), |path| path.display().to_string());
+        let program = format!("{program} --admin-socket {}/admin.sock", self.folder.display());
+        let fate = if self.kept { "kept" } else { "gone at the end; --keep DIR keeps it" };
+        let (first, poison) = (&self.orders[0], &self.orders[1]);
+        format!(
+            "A shop on commercetools, Fluent Commerce, and the connector between them; all simulated, all on this machine.\n\
+             \n\
+             ready after   {millis} ms, {speed}x as fast as real time\n\
+             open          http://{address}/readyz\n\
+             commercetools {shop}\n\
+             Fluent        {fluent}\n\
+             folder        {folder} ({fate})\n\
+             \n\
+             Orders come in all the time; {poison} is a poison order. Three things to try in another terminal:\n\
+             \n\
+             {program} explain order {first}\n\
+             {program} message list --state parked\n\
+             {program} mapping export --kind order --format csv\n\
+             \n\
+             Ctrl-C ends it.",
+            speed = options.speed,
+            address = self.daemon.address,
+            shop = self.commercetools.url(),
+            fluent = self.fluent.url(),
+            folder = self.folder.display(),
+        )
     }
 
     /// One more order; the second of all has no SKU and can only be parked.
@@ -127,7 +238,7 @@ impl Demo {
     }
 }
 
-fn folder(options: &Options) -> anyhow::Result<PathBuf> {
+fn folder(options: &cli::Demo) -> anyhow::Result<PathBuf> {
     let folder = match &options.keep {
         Some(folder) => folder.clone(),
         None => std::env::temp_dir().join(format!("fluent-connector-demo-{}", std::process::id())),
@@ -136,7 +247,7 @@ fn folder(options: &Options) -> anyhow::Result<PathBuf> {
     Ok(folder)
 }
 
-fn configuration(options: &Options, folder: &Path, shop: &Commercetools, fluent: &Fluent) -> String {
+fn configuration(options: &cli::Demo, folder: &Path, shop: &Commercetools, fluent: &Fluent) -> String {
     let (project, platform) = (shop.options(), fluent.options());
     format!(
         r#"# Written by `fluent-connector demo`.

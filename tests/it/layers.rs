@@ -21,6 +21,7 @@ const LAYERS: &[&[&str]] = &[
 
 /// Who may use whom all the same.
 const EXCEPTIONS: &[Exception] = &[
+    Exception { from: "cli", to: "simulator", reason: "the verb simulate names its faults" },
     Exception { from: "lib", to: "daemon", reason: "the crate root wires the parts it is made of" },
     Exception { from: "lib", to: "demo", reason: "the crate root wires the parts it is made of" },
     Exception { from: "demo", to: "daemon", reason: "the demo is a daemon with both platforms beside it" },
