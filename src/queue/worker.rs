@@ -101,7 +101,6 @@ impl Worker {
     fn start(&self, slots: &Slots, claimed: Claimed) {
         slots.busy.fetch_add(1, Ordering::SeqCst);
         let (queue, busy, freed) = (self.queue.clone(), slots.busy.clone(), self.freed.clone());
-        #[expect(clippy::disallowed_methods, reason = "a handler runs beside the dispatcher, which tracks it")]
         self.running.spawn(async move {
             work(queue, claimed).await;
             busy.fetch_sub(1, Ordering::SeqCst);

@@ -181,6 +181,7 @@ fn now() -> Instant {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests run callers side by side")]
 mod tests {
     use super::*;
 

@@ -112,6 +112,7 @@ impl<K, V> Clone for Coalescer<K, V> {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests run callers side by side")]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 

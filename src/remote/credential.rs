@@ -70,6 +70,7 @@ impl Credential {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "tests run callers side by side")]
 mod tests {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};

@@ -99,11 +99,8 @@ pub async fn sync(app: App, message: Message) -> Outcome {
         message.unchanged();
         return Ok(());
     }
-    loop {
-        match walk.page(after.as_deref()).await? {
-            Some(next) => after = Some(next),
-            None => break,
-        }
+    while let Some(next) = walk.page(after.as_deref()).await? {
+        after = Some(next);
     }
     match walk.put {
         0 => message.unchanged(),
