@@ -1,5 +1,7 @@
 //! The one integration-test program: a module per story, so that the whole tree is linked once.
 
+mod api;
+mod cli;
 mod database;
 mod golden_commercetools_to_fluent;
 mod golden_fluent_to_commercetools;
@@ -9,4 +11,5 @@ mod orders;
 mod source;
 mod structure;
 mod summary;
+mod surface;
 mod world;
