@@ -26,6 +26,9 @@ use client::Client;
 use output::Output;
 use refusal::Refusal;
 
+/// Heading of what every verb takes.
+const EVERYWHERE: &str = "With every verb";
+
 /// Connects commercetools and Fluent Commerce.
 #[derive(Debug, Parser)]
 #[command(name = "fluent-connector", version, max_term_width = 100)]
@@ -34,15 +37,15 @@ pub struct Arguments {
     pub command: Command,
     /// Configuration file; may be given several times, later ones win. Without it:
     /// FLUENT_CONNECTOR_CONFIG, /etc/fluent-connector/config.yml, ./config.yml.
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE")]
     pub config: Vec<PathBuf>,
     /// Lays x-NAME.yml over each x.yml. Without it: FLUENT_CONNECTOR_PROFILE.
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME")]
     pub profile: Option<String>,
     #[command(flatten)]
     reach: Reach,
     /// One JSON document instead of tables.
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = EVERYWHERE)]
     json: bool,
 }
 
@@ -50,13 +53,13 @@ pub struct Arguments {
 #[derive(Clone, Debug, Args)]
 struct Reach {
     /// Socket of the daemon. Without it: server.admin_socket of the configuration.
-    #[arg(long, global = true, value_name = "PATH", env = "FLUENT_CONNECTOR_ADMIN_SOCKET")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "PATH", env = "FLUENT_CONNECTOR_ADMIN_SOCKET")]
     admin_socket: Option<PathBuf>,
     /// Talk to a daemon elsewhere; needs --token-file or FLUENT_CONNECTOR_TOKEN.
-    #[arg(long, global = true, value_name = "URL", conflicts_with = "admin_socket")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "URL", conflicts_with = "admin_socket")]
     url: Option<String>,
     /// File with the API token for --url; only its owner may be able to read it.
-    #[arg(long, global = true, value_name = "FILE", requires = "url")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "FILE", requires = "url")]
     token_file: Option<PathBuf>,
 }
 
@@ -120,6 +123,7 @@ pub struct Demo {
 /// How a simulated platform behaves.
 #[derive(Clone, Debug, Args)]
 pub struct Simulate {
+    /// Which one.
     #[arg(value_enum)]
     pub platform: Platform,
     /// Port on loopback; 0 = any free one.
@@ -195,10 +199,13 @@ pub struct MessageFilters {
     /// ready, running, waiting, done, skipped or parked.
     #[arg(long)]
     state: Option<String>,
+    /// fluent.create-order, commercetools.update-order …
     #[arg(long)]
     route: Option<String>,
+    /// order, status …
     #[arg(long)]
     lane: Option<String>,
+    /// Name of a connection.
     #[arg(long)]
     connection: Option<String>,
     /// What the message is about: order:ID.
@@ -234,8 +241,10 @@ pub enum MappingVerb {
         /// order, customer, product …; without it all kinds.
         #[arg(long)]
         kind: Option<String>,
+        /// How it is written.
         #[arg(long, value_enum, default_value_t)]
         format: ExportFormat,
+        /// Name of a connection.
         #[arg(long)]
         connection: Option<String>,
         /// Written at or after this: 24h, or a time.
@@ -253,6 +262,7 @@ pub enum MappingVerb {
 /// Which pairs.
 #[derive(Clone, Debug, Default, Args)]
 pub struct MappingFilters {
+    /// Name of a connection.
     #[arg(long)]
     connection: Option<String>,
     /// order, customer, product …

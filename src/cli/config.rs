@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::output::{Output, text};
+use super::output::Output;
 use super::refusal::{Code, Refusal};
 use super::{Arguments, ConfigVerb};
 use crate::config::{Loaded, Problem, Problems, check, load, schema};
@@ -72,12 +72,18 @@ async fn show(loaded: &Loaded, origin: bool, output: &Output) -> Result<(), Refu
     }
     match origin {
         true => {
-            let row =
-                |setting: crate::config::Setting| vec![setting.path, text(&setting.value), setting.origin.to_string()];
+            let row = |setting: crate::config::Setting| {
+                vec![setting.path, written(&setting.value), setting.origin.to_string()]
+            };
             output.table(&["key", "value", "origin"], settings.into_iter().map(row))
         }
-        false => {
-            settings.iter().try_for_each(|setting| output.line(&format!("{}: {}", setting.path, text(&setting.value))))
-        }
+        false => settings
+            .iter()
+            .try_for_each(|setting| output.line(&format!("{}: {}", setting.path, written(&setting.value)))),
     }
+}
+
+/// A value as a configuration file would have it.
+fn written(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }

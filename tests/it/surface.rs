@@ -1,4 +1,5 @@
-//! An HTTP surface on a SQLite store of its own: two connections whose platforms nobody asks, no worker.
+//! An HTTP surface on a store of its own: two connections whose platforms nobody asks, no worker. On
+//! SQLite, or on the Postgres that FLUENT_CONNECTOR_TEST_POSTGRES names.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use fluent_connector::store::{Mapping, Options, Put, Source, Store, Token, Urgen
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use serde_json::Value;
+use sqlx::Connection;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
 use tokio_util::sync::CancellationToken;
@@ -40,7 +42,11 @@ impl Desk {
     pub async fn open() -> Self {
         let folder = TempDir::new().unwrap();
         let file = configuration(&folder);
-        let config = load(&Sources { files: vec![file], ..Sources::default() }).unwrap().config;
+        let mut config = load(&Sources { files: vec![file], ..Sources::default() }).unwrap().config;
+        if let Some(url) = postgres().await {
+            config.database.url = url;
+            config.database.pool = 4;
+        }
         let clock = Clock::system();
         let store = Store::open(Options::of(&config.database).await.unwrap(), clock.clone()).await.unwrap();
         let queue = Queue { app: App::new(config, store, clock).unwrap(), routes: Arc::new(Routes::default()) };
@@ -147,6 +153,19 @@ impl Reply {
         let kind = self.json()["type"].as_str().unwrap().to_owned();
         (self.status.as_u16(), kind.strip_prefix("urn:fluent-connector:problem:").unwrap().to_owned())
     }
+}
+
+/// A new database on the server that the environment names.
+async fn postgres() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "scripts/test names the server to the tests, not to the connector")]
+    let server = std::env::var("FLUENT_CONNECTOR_TEST_POSTGRES").ok()?;
+    let name = format!("desk_{}", Uuid::now_v7().simple());
+    let mut connection = sqlx::PgConnection::connect(&server).await.unwrap();
+    let create = sqlx::AssertSqlSafe(format!("create database {name}"));
+    sqlx::raw_sql(create).execute(&mut connection).await.unwrap();
+    let (server, options) = server.split_once('?').map_or((server.as_str(), ""), |(server, rest)| (server, rest));
+    let (server, _) = server.rsplit_once('/').unwrap();
+    Some(format!("{server}/{name}?{options}"))
 }
 
 /// Writes a configuration that needs nothing but its folder.
