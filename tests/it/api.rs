@@ -2,7 +2,9 @@
 
 use axum::body::Body;
 use axum::http::Request;
+use fluent_connector::clock::Clock;
 use fluent_connector::http::Access;
+use fluent_connector::simulator::commercetools::{Commercetools, Options};
 use fluent_connector::store::token::ROLES;
 use fluent_connector::store::{Ending, Mapping, Token};
 use serde_json::{Value, json};
@@ -371,6 +373,35 @@ async fn an_order_is_explained_although_no_platform_answers() {
     assert_eq!(story["differences"], json!([]), "what was not read does not differ");
     let unknown = desk.ask("GET", "/api/v1/explain/orders/99999", Some(&viewer), None).await;
     assert!(unknown.status == 404 && unknown.text.contains("cannot be reached"), "{}", unknown.text);
+}
+
+#[tokio::test]
+async fn an_order_that_was_never_heard_of_is_found_on_its_platform() {
+    let options = Options {
+        project_key: "main".into(),
+        client_id: "c".into(),
+        client_secret: "secret-of-commercetools".into(),
+        ..Options::default()
+    };
+    let commercetools = Commercetools::start(Clock::system(), options).await.unwrap();
+    commercetools.seed_shop();
+    let id = commercetools.order(Some("10007")).line("SKU-1", 1, 500).guest("sam@example.com").place();
+    let desk = Desk::open_beside(Some(&commercetools)).await;
+    let (_, viewer) = desk.token("viewer").await;
+    for name in ["10007", &id] {
+        let reply = desk.ask("GET", &format!("/api/v1/explain/orders/{name}"), Some(&viewer), None).await;
+        let story = reply.json();
+        let order = json!({
+            "connection": "main", "commercetools_id": id, "order_number": "10007", "fluent_id": null, "fluent_ref": null,
+        });
+        assert_eq!((&story["order"], &story["read"]["commercetools"]), (&order, &json!("live")), "{}", reply.text);
+        assert_eq!(story["states"][0]["commercetools"], "Open", "{}", reply.text);
+        assert_eq!(story["timeline"][0]["what"], "order created");
+        assert!(!reply.text.contains("sam") && !reply.text.contains("Sam"), "{}", reply.text);
+        let command = format!("fluent-connector message list --subject order:{id}");
+        assert_eq!(story["next"]["command"], command);
+    }
+    commercetools.front().stop();
 }
 
 fn pair(connection: &str, id: &str, number: &str) -> Mapping {

@@ -11,6 +11,7 @@ use fluent_connector::clock::{Clock, Millis};
 use fluent_connector::config::{Sources, load};
 use fluent_connector::http::{Access, Peer, Surface};
 use fluent_connector::queue::{Draft, Queue, Routes};
+use fluent_connector::simulator::commercetools::Commercetools;
 use fluent_connector::store::token::Wanted;
 use fluent_connector::store::{Mapping, Options, Put, Source, Store, Token, Urgency};
 use futures_util::FutureExt;
@@ -40,9 +41,18 @@ pub struct Reply {
 
 impl Desk {
     pub async fn open() -> Self {
+        Self::open_beside(None).await
+    }
+
+    /// With a commercetools for connection `main`: project `main`, client `c`.
+    pub async fn open_beside(commercetools: Option<&Commercetools>) -> Self {
         let folder = TempDir::new().unwrap();
         let file = configuration(&folder);
         let mut config = load(&Sources { files: vec![file], ..Sources::default() }).unwrap().config;
+        if let Some(commercetools) = commercetools {
+            let remote = &mut config.connections[0].commercetools;
+            (remote.api_url, remote.auth_url) = (Some(commercetools.url()), Some(commercetools.url()));
+        }
         if let Some(url) = postgres().await {
             config.database.url = url;
             config.database.pool = 4;

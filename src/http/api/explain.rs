@@ -11,6 +11,7 @@ mod verdict;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use futures_util::future::join_all;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -133,17 +134,13 @@ async fn stored(
     Ok(None)
 }
 
-/// Asks the platforms of each connection for an order with this name.
+/// Asks the platforms of all connections at once for an order with this name.
 async fn search(surface: &Surface, actor: &Actor, name: &str, connection: Option<&str>) -> (Option<Order>, Live) {
-    let mut last = Live::default();
-    for connection in visible(surface, actor, connection) {
-        let (order, live) = live::search(surface, connection, name).await;
-        if order.is_some() {
-            return (order, live);
-        }
-        last = live;
-    }
-    (None, last)
+    let connections = visible(surface, actor, connection);
+    let searches = connections.into_iter().map(|connection| live::search(surface, connection, name));
+    let mut answers = join_all(searches).await;
+    let found = answers.iter().position(|(order, _)| order.is_some());
+    found.map(|at| answers.swap_remove(at)).or_else(|| answers.pop()).unwrap_or_default()
 }
 
 fn visible<'a>(surface: &'a Surface, actor: &Actor, named: Option<&str>) -> Vec<&'a Connection> {

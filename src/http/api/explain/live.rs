@@ -16,8 +16,8 @@ use crate::fluent::operation;
 use crate::http::Surface;
 use crate::remote::{Call, Error};
 
-/// A person waits; the request as a whole ends after `server.limits.request_timeout`.
-const PATIENCE: Duration = Duration::from_secs(8);
+/// A person waits, and two rounds must fit into the default of `server.limits.request_timeout`.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// What both platforms answered.
 #[derive(Debug, Default)]
