@@ -35,7 +35,7 @@ fn server() -> Option<String> {
     let (server, ci) = (std::env::var("FLUENT_CONNECTOR_TEST_POSTGRES").ok(), std::env::var("CI").is_ok());
     assert!(server.is_some() || !ci, "CI has no Postgres: FLUENT_CONNECTOR_TEST_POSTGRES is not set");
     if server.is_none() {
-        eprintln!("SKIPPED on Postgres: FLUENT_CONNECTOR_TEST_POSTGRES is not set; run scripts/test");
+        crate::summary::note("SKIPPED on Postgres: FLUENT_CONNECTOR_TEST_POSTGRES is not set; run scripts/test");
     }
     server
 }

@@ -28,7 +28,10 @@ const FLOWS: &[&str] = &[
 fn golden_examples() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/spec/examples/commercetools-to-fluent");
     if !folder.is_dir() {
-        println!("golden examples commercetools-to-fluent: SKIPPED, {} is absent", folder.display());
+        crate::summary::note(&format!(
+            "golden examples commercetools-to-fluent: SKIPPED, {} is absent",
+            folder.display()
+        ));
         assert!(!in_ci(), "the golden examples must be there in CI");
         return;
     }
@@ -36,12 +39,12 @@ fn golden_examples() {
     let (run, skipped): (Vec<&String>, Vec<&String>) =
         cases.iter().partition(|case| FLOWS.iter().any(|flow| case.starts_with(flow)));
     let failures: Vec<String> = run.iter().filter_map(|case| failure(&folder, case)).collect();
-    println!(
+    crate::summary::note(&format!(
         "golden examples commercetools-to-fluent: {} ran, {} skipped ({})",
         run.len(),
         skipped.len(),
         skipped.iter().map(|case| case.as_str()).collect::<Vec<_>>().join(", ")
-    );
+    ));
     assert!(run.len() >= FLOWS.len(), "every flow has a case: {run:?}");
     assert!(failures.is_empty(), "{}", failures.join("\n\n"));
 }

@@ -43,14 +43,21 @@ fn golden_examples() {
             failed.push(format!("{name}\n  expected {expected}\n  got      {got}"));
         }
     }
-    println!("golden examples fluent-to-commercetools: {ran} ran, {} skipped ({})", skipped.len(), skipped.join(", "));
+    crate::summary::note(&format!(
+        "golden examples fluent-to-commercetools: {ran} ran, {} skipped ({})",
+        skipped.len(),
+        skipped.join(", ")
+    ));
     assert!(failed.is_empty(), "{} of {ran} examples differ:\n{}", failed.len(), failed.join("\n"));
     assert!(ran > 0, "no example of {IN_SCOPE:?} in {}", folder.display());
 }
 
 #[expect(clippy::disallowed_methods, reason = "whether this is CI is a question about the environment of the test")]
 fn examples_are_absent(folder: &Path) {
-    println!("golden examples fluent-to-commercetools: ALL SKIPPED, there is no {}", folder.display());
+    crate::summary::note(&format!(
+        "golden examples fluent-to-commercetools: ALL SKIPPED, there is no {}",
+        folder.display()
+    ));
     assert!(std::env::var_os("CI").is_none(), "CI must have the golden examples: no {}", folder.display());
 }
 

@@ -47,7 +47,7 @@ async fn an_order_reaches_fluent_and_its_status_comes_back(engine: Engine) {
         let shop = world.shop_order(&id);
         assert_eq!(json!([shop["orderState"], shop["shipmentState"]]), states, "after {status}");
     }
-    world.advance(Duration::from_secs(600)).await;
+    world.pass(Duration::from_secs(600), Duration::from_secs(60)).await;
     assert_eq!(world.fluent_effects("createOrder", "ORDER").len(), 1);
     assert!(world.parked().await.is_empty());
     world.nothing_lost().await;
