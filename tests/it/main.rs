@@ -8,6 +8,7 @@ mod golden_fluent_to_commercetools;
 mod layers;
 mod order_update;
 mod orders;
+mod processes;
 mod source;
 mod structure;
 mod summary;

@@ -84,7 +84,7 @@ impl World {
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let file = self.database.folder.path().join(format!("config-{number}.yml"));
         let socket = self.database.folder.path().join(format!("admin-{number}.sock"));
-        std::fs::write(&file, self.configuration(&socket)).unwrap();
+        std::fs::write(&file, self.configuration("127.0.0.1:0", &socket)).unwrap();
         let loaded = config::load(&Sources { files: vec![file], ..Sources::default() })
             .unwrap_or_else(|problems| panic!("{problems}"));
         let mut routes = Routes::default();
@@ -97,11 +97,12 @@ impl World {
         self.daemons.len() - 1
     }
 
-    fn configuration(&self, socket: &std::path::Path) -> String {
+    /// A configuration for a daemon in this world.
+    pub fn configuration(&self, listen: &str, socket: &std::path::Path) -> String {
         let (shop, fluent) = (self.commercetools.options(), self.fluent.options());
         format!(
             r#"
-server: {{ listen: "127.0.0.1:0", admin_socket: "{socket}", shutdown: {{ drain: 5s, deadline: 10s }} }}
+server: {{ listen: "{listen}", admin_socket: "{socket}", shutdown: {{ drain: 5s, deadline: 10s }} }}
 database: {{ url: "{database}" }}
 security: {{ allow_literal_secrets: true }}
 intake: {{ push: {{ plain: {{ enabled: true }} }} }}
@@ -205,6 +206,17 @@ connections:
             tick().await;
         }
         panic!("not settled after 30 s: {:?}", self.busy().await);
+    }
+
+    /// Waits for something that other processes do in real time; fails after 30 s.
+    pub async fn until(&self, what: &str, mut happened: impl AsyncFnMut() -> bool) {
+        for _ in 0..15_000 {
+            if happened().await {
+                return;
+            }
+            tick().await;
+        }
+        panic!("after 30 s not yet: {what}");
     }
 
     async fn busy(&self) -> Vec<String> {
