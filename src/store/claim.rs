@@ -321,6 +321,11 @@ impl Claimed {
     pub fn at_least(&self) -> i64 {
         self.rows.iter().map(|row| row.at_least).max().unwrap_or(0)
     }
+
+    /// Since when the longest-held row is in retry, or waits; `None` if none was held yet.
+    pub fn held_since(&self) -> Option<Millis> {
+        self.rows.iter().filter_map(|row| row.held_since).min()
+    }
 }
 
 #[derive(FromRow)]

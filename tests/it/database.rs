@@ -1,74 +1,278 @@
-//! A fresh database per test, on either engine.
+//! A database of one's own for each test, on SQLite and on Postgres.
+//!
+//! `on_both!(name, …)` turns the function `name` into the tests `name::sqlite` and `name::postgres`.
+//! Postgres is the server that `FLUENT_CONNECTOR_TEST_POSTGRES` names; without it those tests say
+//! that they were left out, and under CI they fail.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use fluent_connector::clock::Clock;
+use fluent_connector::store::{Options, Result, Store};
+use futures_util::FutureExt;
+use sqlx::{Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
+use uuid::Uuid;
 
-/// Which engine a test runs on.
+use crate::summary;
+
+/// When the simulated clocks of these tests start.
+pub const START: i64 = 1_781_517_600_000;
+
+/// Makes the tests `<name>::sqlite` and `<name>::postgres` of each function `async fn name(Database)`.
+macro_rules! on_both {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn sqlite() {
+                $crate::database::run($crate::database::Kind::Sqlite, super::$name);
+            }
+            #[test]
+            fn postgres() {
+                $crate::database::run($crate::database::Kind::Postgres, super::$name);
+            }
+        }
+    )*};
+}
+pub(crate) use on_both;
+
+/// Makes the test `<name>::postgres` of each function `async fn name(Database)`.
+macro_rules! on_postgres {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn postgres() {
+                $crate::database::run($crate::database::Kind::Postgres, super::$name);
+            }
+        }
+    )*};
+}
+pub(crate) use on_postgres;
+
+/// Makes the test `<name>::sqlite` of each function `async fn name(Database)`.
+macro_rules! on_sqlite {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[test]
+            fn sqlite() {
+                $crate::database::run($crate::database::Kind::Sqlite, super::$name);
+            }
+        }
+    )*};
+}
+pub(crate) use on_sqlite;
+
+/// Makes of each story `async fn name(engine: Engine)` the tests `name::sqlite` and `name::postgres`.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                super::$name($crate::database::Kind::Sqlite).await;
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                super::$name($crate::database::Kind::Postgres).await;
+            }
+        }
+    )*};
+}
+
+/// What a story calls it.
+pub type Engine = Kind;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Engine {
+pub enum Kind {
     Sqlite,
     Postgres,
 }
 
-/// An empty database of the test's own.
+/// An empty database; clones are the same one.
+#[derive(Clone)]
 pub struct Database {
+    pub kind: Kind,
     pub url: String,
-    pub folder: TempDir,
+    /// For whatever else the test writes.
+    pub folder: Arc<TempDir>,
 }
 
-impl Database {
-    /// `None` if the engine is not at hand; CI always has it.
-    pub async fn new(engine: Engine) -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let url = match engine {
-            Engine::Sqlite => format!("sqlite://{}", folder.path().join("connector.db").display()),
-            Engine::Postgres => create(&server()?).await,
-        };
-        Some(Self { url, folder })
+/// Runs a test on a fresh database and removes that afterwards, however the test ends.
+pub fn run<F, A>(kind: Kind, test: F)
+where
+    F: FnOnce(Database) -> A,
+    A: Future<Output = ()>,
+{
+    let Some(server) = server(kind) else { return };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let database = Database::create(kind, &server).await;
+        let ended = AssertUnwindSafe(test(database.clone())).catch_unwind().await;
+        database.remove(&server).await;
+        if let Err(panic) = ended {
+            resume_unwind(panic);
+        }
+    });
+}
+
+/// Address of the server; SQLite needs none.
+fn server(kind: Kind) -> Option<String> {
+    if kind == Kind::Sqlite {
+        return Some(String::new());
     }
-}
-
-fn server() -> Option<String> {
-    #[expect(clippy::disallowed_methods, reason = "scripts/test hands the server over in the environment")]
-    let (server, ci) = (std::env::var("FLUENT_CONNECTOR_TEST_POSTGRES").ok(), std::env::var("CI").is_ok());
-    assert!(server.is_some() || !ci, "CI has no Postgres: FLUENT_CONNECTOR_TEST_POSTGRES is not set");
+    #[expect(clippy::disallowed_methods, reason = "scripts/test names the server to the tests, not to the connector")]
+    let (server, ci) = (std::env::var("FLUENT_CONNECTOR_TEST_POSTGRES").ok(), std::env::var_os("CI"));
     if server.is_none() {
-        crate::summary::note("SKIPPED on Postgres: FLUENT_CONNECTOR_TEST_POSTGRES is not set; run scripts/test");
+        assert!(ci.is_none(), "FLUENT_CONNECTOR_TEST_POSTGRES names no server; in CI nothing may be left out");
+        let test = std::thread::current().name().unwrap_or_default().to_owned();
+        summary::note(&format!("LEFT OUT, FLUENT_CONNECTOR_TEST_POSTGRES names no server: {test}"));
     }
     server
 }
 
-/// The server lives as long as the test run, so nobody has to drop the databases.
-async fn create(server: &str) -> String {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let name = format!("story_{}_{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
-    let mut connection = PgConnection::connect(server).await.unwrap();
-    let create = format!("create database {name}");
-    sqlx::raw_sql(AssertSqlSafe(create)).execute(&mut connection).await.unwrap();
-    connection.close().await.unwrap();
-    let (base, query) = server.split_once('?').unwrap_or((server, ""));
-    let (base, _) = base.rsplit_once('/').unwrap();
-    format!("{base}/{name}{}{query}", if query.is_empty() { "" } else { "?" })
+impl Database {
+    /// A database that lives as long as the test run; `None` if the engine is not at hand.
+    pub async fn new(kind: Kind) -> Option<Self> {
+        Some(Self::create(kind, &server(kind)?).await)
+    }
+
+    async fn create(kind: Kind, server: &str) -> Self {
+        match kind {
+            Kind::Sqlite => Self::sqlite(),
+            Kind::Postgres => {
+                let name = format!("test_{}", Uuid::now_v7().simple());
+                administer(server, format!("create database {name}")).await;
+                let url = format!("{}/{name}", server.rsplit_once('/').expect("an address names a database").0);
+                Self { kind, url, folder: Arc::new(tempfile::tempdir().unwrap()) }
+            }
+        }
+    }
+
+    /// An empty SQLite database; its file goes with the last clone.
+    pub fn sqlite() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", dir.path().join("connector.db").display());
+        Self { kind: Kind::Sqlite, url, folder: Arc::new(dir) }
+    }
+
+    async fn remove(self, server: &str) {
+        if self.kind == Kind::Postgres {
+            administer(server, format!("drop database {} with (force)", self.name())).await;
+        }
+    }
+
+    /// Name of the Postgres database.
+    pub fn name(&self) -> &str {
+        self.url.rsplit_once('/').expect("an address names a database").1
+    }
+
+    pub fn options(&self) -> Options {
+        Options { url: self.url.clone(), pool: 16, rows: 256, migrate: true }
+    }
+
+    pub async fn open(&self, clock: &Clock) -> Store {
+        self.try_open(clock).await.unwrap()
+    }
+
+    pub async fn try_open(&self, clock: &Clock) -> Result<Store> {
+        Store::open(self.options(), clock.clone()).await
+    }
+
+    /// Another daemon's handle to the same database: its own pool on Postgres, the same file's only
+    /// handle on SQLite.
+    pub async fn second(&self, first: &Store, clock: &Clock) -> Store {
+        match self.kind {
+            Kind::Sqlite => first.clone(),
+            Kind::Postgres => self.open(clock).await,
+        }
+    }
+
+    /// Runs statements past the store.
+    pub async fn execute(&self, statements: &str) {
+        let statements = sqlx::AssertSqlSafe(statements.to_owned());
+        match self.kind {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
+                connection.close().await.unwrap();
+            }
+        }
+    }
+
+    /// Reads rows of texts past the store.
+    pub async fn rows<T>(&self, statement: &str) -> Vec<T>
+    where
+        T: for<'r> sqlx::FromRow<'r, sqlx::sqlite::SqliteRow>
+            + for<'r> sqlx::FromRow<'r, sqlx::postgres::PgRow>
+            + Send
+            + Unpin,
+    {
+        let statement = sqlx::AssertSqlSafe(statement.to_owned());
+        match self.kind {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::query_as(statement).fetch_all(&mut connection).await.unwrap()
+            }
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                sqlx::query_as(statement).fetch_all(&mut connection).await.unwrap()
+            }
+        }
+    }
+
+    /// From now on the database refuses messages with the key `bad`.
+    pub async fn refuse_bad_keys(&self) {
+        self.execute(match self.kind {
+            Kind::Sqlite => {
+                "create trigger bad before insert on message when new.key = 'bad' begin select raise(abort, 'bad key'); end"
+            }
+            Kind::Postgres => "alter table message add constraint bad check (key <> 'bad')",
+        })
+        .await;
+    }
 }
 
-/// Makes of each `async fn name(engine: Engine)` the tests `name::sqlite` and `name::postgres`.
-#[macro_export]
-macro_rules! on_both_databases {
-    ($($name:ident),* $(,)?) => {
-        $(
-            mod $name {
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn sqlite() {
-                    super::$name($crate::database::Engine::Sqlite).await;
-                }
+/// Keeps everybody from writing messages until it is released.
+pub enum Lock {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
 
-                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-                async fn postgres() {
-                    super::$name($crate::database::Engine::Postgres).await;
-                }
+impl Database {
+    pub async fn lock(&self) -> Lock {
+        match self.kind {
+            Kind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
+                sqlx::raw_sql("begin immediate").execute(&mut connection).await.unwrap();
+                Lock::Sqlite(connection)
             }
-        )*
-    };
+            Kind::Postgres => {
+                let mut connection = PgConnection::connect(&self.url).await.unwrap();
+                let statements = "begin; lock table message in share row exclusive mode";
+                sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
+                Lock::Postgres(connection)
+            }
+        }
+    }
+}
+
+impl Lock {
+    pub async fn release(self) {
+        match self {
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
+async fn administer(server: &str, statement: String) {
+    let mut connection = PgConnection::connect(server).await.unwrap();
+    sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
 }

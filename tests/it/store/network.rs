@@ -1,0 +1,136 @@
+//! The network between us and Postgres: callers that go away in the middle of a round trip, and a
+//! database that is gone for a while.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use fluent_connector::clock::Clock;
+use fluent_connector::store::{Filter, Options, Store, Urgency};
+use futures_util::FutureExt;
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
+
+use super::message;
+use crate::database::{Database, START, on_postgres};
+use crate::proxy::Proxy;
+use crate::settle::eventually;
+
+on_postgres!(
+    cancelled_callers_cost_no_acknowledged_write,
+    without_the_guard_a_cancelled_begin_swallows_the_next_write,
+    a_database_that_is_gone_pauses_and_loses_nothing,
+);
+
+/// One way of a round trip through the slow proxy.
+const DELAY: Duration = Duration::from_millis(20);
+
+async fn through(database: &Database) -> (Proxy, String) {
+    let address = database.url.rsplit_once('@').unwrap().1.split_once('/').unwrap().0;
+    let proxy = Proxy::start(address).await;
+    let url = database.url.replace(address, &format!("127.0.0.1:{}", proxy.port));
+    (proxy, url)
+}
+
+async fn cancelled_callers_cost_no_acknowledged_write(database: Database) {
+    let (proxy, url) = through(&database).await;
+    let clock = Clock::simulated(START);
+    let store = Store::open(Options { url, pool: 4, ..database.options() }, clock).await.unwrap();
+    proxy.delay(DELAY);
+    let mut acknowledged = BTreeSet::new();
+    for round in 0..15 {
+        for cut in [5, 15, 25, 45] {
+            let key = format!("{round}.{cut}");
+            let put = store.put(vec![message(format!("put {key}"))]);
+            let of_write = format!("write {key}");
+            let write =
+                store.write(Urgency::Urgent, move |tx| async move { tx.put(vec![message(of_write)]).await }.boxed());
+            let read = async { store.read().await?.messages(&Filter::default(), 10).await };
+            let patience = Duration::from_millis(cut);
+            let (put, write, _) = tokio::join!(
+                tokio::time::timeout(patience, put),
+                tokio::time::timeout(patience, write),
+                tokio::time::timeout(patience, read),
+            );
+            acknowledged.extend(matches!(put, Ok(Ok(_))).then(|| format!("put {key}")));
+            acknowledged.extend(matches!(write, Ok(Ok(_))).then(|| format!("write {key}")));
+        }
+        // Whoever borrows next is the one who would lose.
+        for (n, key) in [format!("next put {round}"), format!("next write {round}")].into_iter().enumerate() {
+            let message = vec![message(key.clone())];
+            match n {
+                0 => store.put(message).await.unwrap(),
+                _ => {
+                    store.write(Urgency::Urgent, move |tx| async move { tx.put(message).await }.boxed()).await.unwrap()
+                }
+            };
+            acknowledged.insert(key);
+        }
+    }
+    assert!(acknowledged.len() >= 30);
+    let stored = stored(&database).await;
+    let lost: Vec<_> = acknowledged.difference(&stored).collect();
+    assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
+    assert!(stored.len() == 150, "a dropped caller's write is done all the same: {}", stored.len());
+    eventually("no connection inside a transaction", async || inside_a_transaction(&database).await == 0).await;
+}
+
+/// The raw pattern, so that the test above is known to be able to fail.
+async fn without_the_guard_a_cancelled_begin_swallows_the_next_write(database: Database) {
+    drop(database.open(&Clock::simulated(START)).await);
+    let (proxy, url) = through(&database).await;
+    let pool: PgPool = PgPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+    proxy.delay(DELAY);
+    let mut swallowed = 0;
+    for round in 0..5 {
+        drop(tokio::time::timeout(DELAY / 2, pool.begin()).await);
+        let name = format!("round {round}");
+        let written = sqlx::query("insert into setting (connection, name, value, changed) values ('main', $1, '', 0)")
+            .bind(&name)
+            .execute(&pool)
+            .await;
+        let there: Vec<(String,)> = database.rows("select name from setting").await;
+        swallowed += usize::from(written.is_ok() && !there.contains(&(name,)));
+    }
+    assert!(swallowed > 0, "sqlx no longer loses writes after a cancelled begin: its guards here may be dropped");
+}
+
+async fn a_database_that_is_gone_pauses_and_loses_nothing(database: Database) {
+    let (proxy, url) = through(&database).await;
+    let clock = Clock::simulated(START);
+    let store = Store::open(Options { url, pool: 4, ..database.options() }, clock).await.unwrap();
+    let mut acknowledged = BTreeSet::new();
+    for outage in 0..3 {
+        for n in 0..20 {
+            let key = format!("before {outage}.{n}");
+            store.put(vec![message(&key)]).await.unwrap();
+            acknowledged.insert(key);
+        }
+        proxy.cut();
+        let refused = store.put(vec![message(format!("during {outage}"))]).await;
+        assert!(refused.is_err(), "{refused:?}");
+        let refused = store
+            .write(Urgency::Urgent, |tx| async move { tx.put(vec![message("during, written")]).await }.boxed())
+            .await;
+        assert!(refused.is_err(), "{refused:?}");
+        proxy.restore();
+        eventually("the store works again", async || store.put(vec![message(format!("after {outage}"))]).await.is_ok())
+            .await;
+        acknowledged.insert(format!("after {outage}"));
+    }
+    let stored = stored(&database).await;
+    assert_eq!(stored, acknowledged);
+}
+
+async fn stored(database: &Database) -> BTreeSet<String> {
+    let rows: Vec<(String,)> = database.rows("select key from message").await;
+    rows.into_iter().map(|(key,)| key).collect()
+}
+
+async fn inside_a_transaction(database: &Database) -> i64 {
+    let statement = format!(
+        "select count(*) from pg_stat_activity where datname = '{}' and state like 'idle in transaction%'",
+        database.name()
+    );
+    let rows: Vec<(i64,)> = database.rows(&statement).await;
+    rows[0].0
+}
