@@ -208,6 +208,16 @@ impl Store {
     }
 }
 
+impl Db {
+    /// A locking clause, for the database that knows some: on SQLite a write transaction is alone.
+    fn locking(&self, clause: &'static str) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(_) => clause,
+        }
+    }
+}
+
 impl std::ops::Deref for Tx {
     type Target = Db;
     fn deref(&self) -> &Db {

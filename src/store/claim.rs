@@ -4,7 +4,7 @@
 //! one who works on it. All ready and waiting rows of one route and subject are claimed together
 //! and end together; a holder that was taken for dead cannot commit any more.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use sqlx::types::Json;
@@ -32,6 +32,9 @@ const FOLD: i64 = 200;
 impl Tx {
     /// Takes due work of one lane for `holder`: up to `limit` subjects (or single messages), each
     /// with all its ready and waiting rows of the same route.
+    ///
+    /// A claim waits for no other transaction (on Postgres it passes over what is locked), so claims
+    /// neither queue up behind each other nor take part in a deadlock.
     pub async fn claim(&mut self, holder: Uuid, lane: &str, limit: usize) -> Result<Vec<Claimed>> {
         let now = self.clock.now();
         let heads = self.due_heads(lane, now, limit).await?;
@@ -39,7 +42,7 @@ impl Tx {
         for head in heads {
             let token = match &head.subject {
                 None => None,
-                Some(name) => match self.lock(holder, &head.connection, name).await? {
+                Some(name) => match self.lock(holder, &head, name).await? {
                     Some(token) => Some(token),
                     None => continue,
                 },
@@ -57,76 +60,78 @@ impl Tx {
     }
 
     async fn due_heads(&mut self, lane: &str, now: Millis, limit: usize) -> Result<Vec<Head>> {
+        let locked = self.db.locking(" for update of m skip locked");
         let candidates: Vec<Head> = on!(&mut self.db, |c| {
-            sqlx::query_as(
+            let mut select = QueryBuilder::new(
                 "select m.id, m.connection, m.route, m.subject from message m \
                  left join subject s on s.connection = m.connection and s.name = m.subject \
-                 where m.state in ('ready', 'waiting') and m.lane = $1 and m.due <= $2 \
-                   and s.holder is null and (s.blocked_by is null or s.blocked_by = m.id) \
-                 order by m.due, m.id limit $3",
-            )
-            .bind(lane)
-            .bind(now)
-            .bind((limit * 4) as i64)
-            .fetch_all(c)
-            .await?
+                 where m.state in ('ready', 'waiting') and m.lane = ",
+            );
+            select.push_bind(lane.to_owned()).push(" and m.due <= ").push_bind(now);
+            select.push(" and s.holder is null and (s.blocked_by is null or s.blocked_by = m.id) order by m.due, m.id");
+            select.push(" limit ").push_bind((limit * 4) as i64).push(locked);
+            select.build_query_as().fetch_all(c).await?
         });
         let mut seen = BTreeSet::new();
         let first = |head: &Head| {
             let subject = head.subject.as_ref();
             subject.is_none_or(|subject| seen.insert((head.connection.clone(), subject.clone())))
         };
-        let mut heads: Vec<Head> = candidates.into_iter().filter(first).take(limit).collect();
-        // Always in the same order, so that two daemons never wait for each other's rows.
-        heads.sort_by(|a, b| (&a.connection, &a.subject, a.id).cmp(&(&b.connection, &b.subject, b.id)));
-        Ok(heads)
+        Ok(candidates.into_iter().filter(first).take(limit).collect())
     }
 
-    async fn lock(&mut self, holder: Uuid, connection: &str, name: &str) -> Result<Option<i64>> {
+    /// Looks at the subject again: since the heads were read another daemon may have had it.
+    async fn lock(&mut self, holder: Uuid, head: &Head, name: &str) -> Result<Option<i64>> {
+        let locked = self.db.locking(" for update skip locked");
         Ok(on!(&mut self.db, |c| {
-            sqlx::query_scalar(
-                "update subject set holder = $1, token = token + 1 \
-                 where connection = $2 and name = $3 and holder is null returning token",
-            )
-            .bind(holder)
-            .bind(connection)
-            .bind(name)
-            .fetch_optional(c)
-            .await?
+            let mut update = QueryBuilder::new("update subject set token = token + 1, holder = ");
+            update.push_bind(holder).push(" where (connection, name) in (select connection, name from subject");
+            update.push(" where connection = ").push_bind(head.connection.clone());
+            update.push(" and name = ").push_bind(name.to_owned());
+            update.push(" and holder is null and (blocked_by is null or blocked_by = ").push_bind(head.id).push(")");
+            update.push(locked).push(") returning token");
+            update.build_query_scalar().fetch_optional(c).await?
         }))
     }
 
+    /// Marks the rows of a head as running; those that another transaction is changing just now
+    /// come with the next claim.
     async fn take(&mut self, head: &Head, holder: Uuid, claim: Uuid, now: Millis) -> Result<Vec<Row>> {
-        let before: Vec<(Uuid, String)> = match &head.subject {
-            None => vec![(head.id, "ready".into())],
-            Some(subject) => on!(&mut self.db, |c| {
-                sqlx::query_as(
-                    "select id, state from message where connection = $1 and subject = $2 and route = $3 \
-                     and state in ('ready', 'waiting') order by created, id limit $4",
-                )
-                .bind(&head.connection)
-                .bind(subject)
-                .bind(&head.route)
-                .bind(FOLD)
-                .fetch_all(c)
-                .await?
-            }),
-        };
+        let locked = self.db.locking(" for update skip locked");
+        let before: BTreeMap<Uuid, String> = on!(&mut self.db, |c| {
+            let mut select =
+                QueryBuilder::new("select id, state from message where state in ('ready', 'waiting') and ");
+            match &head.subject {
+                None => select.push("id = ").push_bind(head.id),
+                Some(subject) => {
+                    select.push("connection = ").push_bind(head.connection.clone());
+                    select.push(" and subject = ").push_bind(subject.clone());
+                    select.push(" and route = ").push_bind(head.route.clone());
+                    select.push(" order by created, id limit ").push_bind(FOLD)
+                }
+            };
+            select.push(locked);
+            let rows: Vec<(Uuid, String)> = select.build_query_as().fetch_all(&mut *c).await?;
+            rows.into_iter().collect()
+        });
+        if before.is_empty() {
+            return Ok(Vec::new());
+        }
         let rows: Vec<Row> = on!(&mut self.db, |c| {
             let mut update =
                 QueryBuilder::new("update message set state = 'running', attempts = attempts + 1, claim = ");
             update.push_bind(claim).push(", holder = ").push_bind(holder).push(", changed = ").push_bind(now);
-            update.push(" where state in ('ready', 'waiting') and id in (");
+            update.push(" where id in (");
             let mut ids = update.separated(", ");
-            for (id, _) in &before {
+            for id in before.keys() {
                 ids.push_bind(*id);
             }
             update.push(") returning ").push(COLUMNS);
             update.build_query_as().persistent(before.len() == 1).fetch_all(c).await?
         });
         for row in &rows {
-            let state = before.iter().find(|(id, _)| *id == row.id).map_or("ready", |(_, state)| state.as_str());
-            self.tally.add(&row.connection, &row.lane, if state == "waiting" { "waiting" } else { "ready" }, -1);
+            let state = if before[&row.id] == "waiting" { "waiting" } else { "ready" };
+            self.tally.add(&row.connection, &row.lane, state, -1);
             self.tally.add(&row.connection, &row.lane, "running", 1);
         }
         Ok(rows)
