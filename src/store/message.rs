@@ -118,6 +118,9 @@ pub struct Filter {
 pub(super) const COLUMNS: &str = "id, connection, route, key, subject, lane, state, reason, detail, notes, wait_for, held_since, \
                        due, at_least, attempts, source, correlation, payload, created, changed";
 
+/// Most rows of one statement: SQLite takes 32,766 parameters, and a message has 18.
+const CHUNK: usize = 1000;
+
 impl Source {
     /// The stable name.
     pub fn name(self) -> &'static str {
@@ -157,19 +160,44 @@ impl New {
 }
 
 impl Tx {
-    /// Stores messages, all in one statement; a key that exists already is a [`Put::Duplicate`].
+    /// Stores messages, up to [`CHUNK`] in one statement; a key that exists already is a [`Put::Duplicate`].
     pub async fn put(&mut self, messages: Vec<New>) -> Result<Vec<Put>> {
-        if messages.is_empty() {
-            return Ok(Vec::new());
+        // Ids follow the order of the messages; rows are inserted in the order of their keys, so that
+        // two transactions with the same keys never wait for each other crosswise.
+        let mut rows: Vec<(Uuid, &New)> = messages.iter().map(|new| (Uuid::now_v7(), new)).collect();
+        let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
+        rows.sort_by_key(|(_, new)| (&new.connection, &new.route, &new.key));
+        let mut stored = BTreeSet::new();
+        for chunk in rows.chunks(CHUNK) {
+            stored.extend(self.insert(chunk).await?);
         }
+        let mut subjects = BTreeSet::new();
+        let mut puts = Vec::with_capacity(messages.len());
+        for (new, id) in messages.iter().zip(ids) {
+            if !stored.contains(&id) {
+                puts.push(Put::Duplicate);
+                continue;
+            }
+            self.tally.add(&new.connection, &new.lane, "accepted", 1);
+            self.tally.add(&new.connection, &new.lane, new.state(), 1);
+            if let (Some(subject), None) = (&new.subject, &new.ending) {
+                subjects.insert((new.connection.as_str(), subject.as_str()));
+            }
+            puts.push(Put::Accepted(id));
+        }
+        self.put_subjects(&subjects).await?;
+        Ok(puts)
+    }
+
+    /// Inserts rows in one statement; answers the ids of those that were new.
+    async fn insert(&mut self, rows: &[(Uuid, &New)]) -> Result<Vec<Uuid>> {
         let now = self.clock.now();
-        let ids: Vec<Uuid> = messages.iter().map(|_| Uuid::now_v7()).collect();
-        let stored: BTreeSet<Uuid> = on!(&mut self.db, |c| {
+        Ok(on!(&mut self.db, |c| {
             let mut insert = QueryBuilder::new(
                 "insert into message (id, connection, route, key, subject, lane, state, reason, detail, due, at_least, \
                  attempts, source, correlation, payload, body, created, changed) ",
             );
-            insert.push_values(messages.iter().zip(&ids), |mut row, (new, id)| {
+            insert.push_values(rows, |mut row, (id, new)| {
                 row.push_bind(*id)
                     .push_bind(new.connection.clone())
                     .push_bind(new.route.clone())
@@ -190,39 +218,22 @@ impl Tx {
                     .push_bind(now);
             });
             insert.push(" on conflict (connection, route, key) do nothing returning id");
-            let statement = insert.build_query_scalar::<Uuid>().persistent(messages.len() == 1);
-            statement.fetch_all(c).await?.into_iter().collect()
-        });
-        let mut subjects = BTreeSet::new();
-        let mut puts = Vec::with_capacity(messages.len());
-        for (new, id) in messages.iter().zip(ids) {
-            if !stored.contains(&id) {
-                puts.push(Put::Duplicate);
-                continue;
-            }
-            self.tally.add(&new.connection, &new.lane, "accepted", 1);
-            self.tally.add(&new.connection, &new.lane, new.state(), 1);
-            if let (Some(subject), None) = (&new.subject, &new.ending) {
-                subjects.insert((new.connection.as_str(), subject.as_str()));
-            }
-            puts.push(Put::Accepted(id));
-        }
-        self.put_subjects(&subjects).await?;
-        Ok(puts)
+            insert.build_query_scalar().persistent(rows.len() == 1).fetch_all(c).await?
+        }))
     }
 
     pub(super) async fn put_subjects(&mut self, subjects: &BTreeSet<(&str, &str)>) -> Result<()> {
-        if subjects.is_empty() {
-            return Ok(());
-        }
-        on!(&mut self.db, |c| {
-            let mut insert = QueryBuilder::new("insert into subject (connection, name, token) ");
-            insert.push_values(subjects, |mut row, (connection, name)| {
-                row.push_bind(connection.to_string()).push_bind(name.to_string()).push_bind(0_i64);
+        let subjects: Vec<&(&str, &str)> = subjects.iter().collect();
+        for chunk in subjects.chunks(CHUNK) {
+            on!(&mut self.db, |c| {
+                let mut insert = QueryBuilder::new("insert into subject (connection, name, token) ");
+                insert.push_values(chunk, |mut row, (connection, name)| {
+                    row.push_bind(connection.to_string()).push_bind(name.to_string()).push_bind(0_i64);
+                });
+                insert.push(" on conflict (connection, name) do nothing");
+                insert.build().persistent(chunk.len() == 1).execute(c).await?.rows_affected();
             });
-            insert.push(" on conflict (connection, name) do nothing");
-            insert.build().persistent(subjects.len() == 1).execute(c).await?.rows_affected();
-        });
+        }
         Ok(())
     }
 
@@ -292,6 +303,13 @@ impl Tx {
         if !open || (state == "ready" && row.state == "ready") {
             return Ok(false);
         }
+        // Subject before message, as those who finish do it, so that nobody waits crosswise.
+        if let Some(subject) = &row.subject {
+            self.put_subjects(&BTreeSet::from([(row.connection.as_str(), subject.as_str())])).await?;
+            if state != "ready" {
+                self.unblock(&row.connection, subject, id).await?;
+            }
+        }
         let changed = on!(&mut self.db, |c| {
             sqlx::query(
                 "update message set state = $1, reason = $2, detail = $3, wait_for = null, held_since = null, due = $4, \
@@ -310,10 +328,6 @@ impl Tx {
         if changed == 1 {
             self.tally.add(&row.connection, &row.lane, state_name(&row.state), -1);
             self.tally.add(&row.connection, &row.lane, state, 1);
-            if let Some(subject) = &row.subject {
-                self.put_subjects(&BTreeSet::from([(row.connection.as_str(), subject.as_str())])).await?;
-                self.unblock(&row.connection, subject, id).await?;
-            }
         }
         Ok(changed == 1)
     }
@@ -449,11 +463,13 @@ impl Db {
         }))
     }
 
-    /// How many messages could run now or are running.
+    /// How many messages could run now or are running; those that a blocking one holds back could not.
     pub async fn active(&mut self, now: Millis) -> Result<i64> {
         Ok(on!(self, |c| {
             sqlx::query_scalar(
-                "select count(*) from message where state = 'running' or (state in ('ready', 'waiting') and due <= $1)",
+                "select count(*) from message m left join subject s on s.connection = m.connection and s.name = m.subject \
+                 where m.state = 'running' or (m.state in ('ready', 'waiting') and m.due <= $1 \
+                   and (s.holder is not null or s.blocked_by is null or s.blocked_by = m.id))",
             )
             .bind(now)
             .fetch_one(c)
