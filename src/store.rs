@@ -56,6 +56,9 @@ pub enum Error {
     /// The writer's queue is full, or the store is closed.
     #[error("the store takes nothing at the moment")]
     Busy,
+    /// The code of a write is wrong; nothing was changed.
+    #[error("a write failed inside: {0}")]
+    Panicked(String),
     /// A stored document is not what it should be.
     #[error("a stored {what} cannot be read: {source}")]
     Corrupt { what: &'static str, source: serde_json::Error },
@@ -194,7 +197,7 @@ impl Store {
                 let shard = 1 + self.0.shard.fetch_add(1, Ordering::Relaxed) % 15;
                 writer::detached(async move {
                     let mut tx = Tx::open(Db::Postgres(pool.acquire().await?), clock).await?;
-                    match body(&mut tx).await {
+                    match writer::guarded(&mut tx, body).await {
                         Ok(value) => tx.commit(shard, &due).await.map(|()| value),
                         Err(error) => {
                             tx.abandon().await;

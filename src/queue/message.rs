@@ -111,9 +111,9 @@ impl Message {
         self.row().created
     }
 
-    /// Since when it is in retry, or waits; `None` on its first try.
+    /// Since when it, or one that collapsed into it, is in retry or waits; `None` on the first try.
     pub fn held_since(&self) -> Option<Millis> {
-        self.row().held_since
+        self.claimed.held_since()
     }
 
     /// Class of the failure that the last try ended with, if it is in retry.

@@ -191,11 +191,13 @@ impl Tx {
             held_since: None,
             due: 0,
             attempts_back: false,
+            ends: true,
         };
         self.settle(claimed, update).await
     }
 
-    /// Puts all rows of a claim back: to be tried again at `due`. `class` tells why.
+    /// Puts all rows of a claim back: to be tried again at `due`. `class` tells why. A row that was
+    /// held before keeps its own `held_since`.
     pub async fn retry(
         &mut self,
         claimed: &Claimed,
@@ -213,6 +215,7 @@ impl Tx {
             held_since: Some(held_since),
             due,
             attempts_back: false,
+            ends: false,
         };
         self.settle(claimed, update).await
     }
@@ -226,9 +229,10 @@ impl Tx {
             detail: None,
             notes: None,
             wait_for: None,
-            held_since: claimed.lead().held_since,
+            held_since: None,
             due,
             attempts_back: true,
+            ends: false,
         };
         self.settle(claimed, update).await
     }
@@ -251,6 +255,7 @@ impl Tx {
             held_since: Some(held_since),
             due,
             attempts_back: true,
+            ends: false,
         };
         self.settle(claimed, update).await
     }
@@ -260,14 +265,16 @@ impl Tx {
         let changed: Vec<(String, String)> = on!(&mut self.db, |c| {
             sqlx::query_as(
                 "update message set state = $1, reason = $2, detail = coalesce($3, detail), notes = coalesce($4, notes), \
-                 wait_for = $5, held_since = $6, due = $7, attempts = attempts - $8, changed = $9, claim = null, \
-                 holder = null where claim = $10 and state = 'running' returning connection, lane",
+                 wait_for = $5, held_since = case when $6 then null else coalesce(held_since, $7) end, due = $8, \
+                 attempts = attempts - $9, changed = $10, claim = null, holder = null \
+                 where claim = $11 and state = 'running' returning connection, lane",
             )
             .bind(update.state)
             .bind(update.reason)
             .bind(update.detail)
             .bind(update.notes.map(Json))
             .bind(update.wait_for)
+            .bind(update.ends)
             .bind(update.held_since)
             .bind(update.due)
             .bind(i64::from(update.attempts_back))
@@ -347,7 +354,10 @@ struct Update<'a> {
     detail: Option<&'a str>,
     notes: Option<Value>,
     wait_for: Option<&'a str>,
+    /// Set where the row is not held already.
     held_since: Option<Millis>,
     due: Millis,
     attempts_back: bool,
+    /// No longer held.
+    ends: bool,
 }

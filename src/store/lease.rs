@@ -11,27 +11,31 @@ impl Tx {
     /// Registers `daemon` for `instance` until `until`; answers the daemon it replaces.
     pub async fn take_lease(&mut self, instance: &str, daemon: Uuid, until: Millis) -> Result<Option<Uuid>> {
         let now = self.clock.now();
-        let before: Option<Uuid> = on!(&mut self.db, |c| {
-            sqlx::query_scalar("select daemon from lease where instance = $1")
-                .bind(instance)
-                .fetch_optional(&mut *c)
-                .await?
-        });
-        on!(&mut self.db, |c| {
-            sqlx::query(
+        let before: Uuid = on!(&mut self.db, |c| {
+            // Changes nothing in a row that is there, but locks it: of two starts at once the second
+            // waits, and then sees the first.
+            sqlx::query_scalar(
                 "insert into lease (instance, daemon, until, started) values ($1, $2, $3, $4) \
-                 on conflict (instance) do update set daemon = excluded.daemon, until = excluded.until, \
-                 started = excluded.started",
+                 on conflict (instance) do update set instance = excluded.instance returning daemon",
             )
             .bind(instance)
             .bind(daemon)
             .bind(until)
             .bind(now)
-            .execute(c)
+            .fetch_one(&mut *c)
             .await?
-            .rows_affected()
         });
-        Ok(before)
+        on!(&mut self.db, |c| {
+            sqlx::query("update lease set daemon = $1, until = $2, started = $3 where instance = $4")
+                .bind(daemon)
+                .bind(until)
+                .bind(now)
+                .bind(instance)
+                .execute(c)
+                .await?
+                .rows_affected()
+        });
+        Ok((before != daemon).then_some(before))
     }
 
     /// Renews the lease of `daemon`.

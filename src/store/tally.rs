@@ -12,7 +12,12 @@ use super::{Db, Result, Tx, on};
 
 /// What a transaction adds to the counters; written once, when it commits.
 #[derive(Clone, Default)]
-pub struct Deltas(BTreeMap<(String, String, &'static str), i64>);
+pub struct Deltas {
+    counts: BTreeMap<(String, String, &'static str), i64>,
+    /// Something became ready, or a finished subject lets its next message run. Kept apart from the
+    /// counts, where what one write adds and another takes cancel each other out.
+    makes_work: bool,
+}
 
 /// Counters of one connection and lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -29,14 +34,17 @@ pub struct Balance {
 
 impl Deltas {
     pub fn add(&mut self, connection: &str, lane: &str, state: &'static str, count: i64) {
-        *self.0.entry((connection.to_owned(), lane.to_owned(), state)).or_default() += count;
+        *self.counts.entry((connection.to_owned(), lane.to_owned(), state)).or_default() += count;
+        self.makes_work |= match state {
+            "ready" | "waiting" => count > 0,
+            "running" => count < 0,
+            _ => false,
+        };
     }
 
     /// Does this commit leave something to do?
     pub fn makes_work(&self) -> bool {
-        self.0.iter().any(|((_, _, state), count)| matches!(*state, "ready" | "waiting") && *count > 0)
-            // A finished subject lets the next message of it run.
-            || self.0.iter().any(|((_, _, state), count)| *state == "running" && *count < 0)
+        self.makes_work
     }
 }
 
@@ -57,7 +65,7 @@ impl Counts {
 impl Tx {
     pub(super) async fn write_tally(&mut self, shard: i64) -> Result<()> {
         let deltas = std::mem::take(&mut self.tally);
-        let changed: Vec<_> = deltas.0.into_iter().filter(|(_, count)| *count != 0).collect();
+        let changed: Vec<_> = deltas.counts.into_iter().filter(|(_, count)| *count != 0).collect();
         if changed.is_empty() {
             return Ok(());
         }

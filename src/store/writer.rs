@@ -5,6 +5,7 @@
 //! a savepoint of its own, so that a failing one undoes only itself. On SQLite all writes pass here
 //! (one connection, no lock fights); on Postgres only the intake does.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
@@ -66,7 +67,17 @@ pub async fn submit<T: Send + 'static>(queue: &mpsc::Sender<Job>, eager: bool, b
 pub async fn detached<T: Send + 'static>(future: impl Future<Output = Result<T>> + Send + 'static) -> Result<T> {
     #[expect(clippy::disallowed_methods, reason = "a dropped request must not cancel a database future")]
     let task = tokio::spawn(future);
+    // Only a runtime that shuts down stops it.
     task.await.unwrap_or(Err(Error::Busy))
+}
+
+/// Runs a body that may panic: it fails alone, and the writer lives on.
+pub async fn guarded<T>(tx: &mut Tx, body: impl for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>>) -> Result<T> {
+    AssertUnwindSafe(async { body(tx).await }).catch_unwind().await.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(Error::Panicked(said.to_owned()))
+    })
 }
 
 struct Writer {
@@ -247,11 +258,11 @@ async fn savepoint<T>(
 ) -> Result<T, Broken> {
     let whole = |error| Broken { error, transaction: true };
     if alone {
-        return body(tx).await.map_err(whole);
+        return guarded(tx, body).await.map_err(whole);
     }
     tx.execute("savepoint job").await.map_err(whole)?;
     let before = tx.tally.clone();
-    match body(tx).await {
+    match guarded(tx, body).await {
         Ok(value) => {
             tx.execute("release savepoint job").await.map_err(whole)?;
             Ok(value)
