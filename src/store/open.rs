@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
-use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::migrate::{self, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::{Notify, mpsc};
@@ -91,7 +91,10 @@ impl Store {
         if numbers(&version) < SQLITE_AT_LEAST {
             return Err(Error::Unusable(format!("SQLite {version} is too old; 3.51.3 or newer is needed")));
         }
-        migrated(SQLITE.run(&writing).await, options.migrate)?;
+        if !options.migrate {
+            up_to_date(&SQLITE, &mut *writing.acquire().await?).await?;
+        }
+        SQLITE.run(&writing).await.map_err(schema)?;
         let read = SqlitePoolOptions::new().max_connections(4).connect_with(connect.read_only(true)).await?;
         Ok(Self::start(Pools::Sqlite { read }, writer::Source::Sqlite(writing), options.rows, clock, Some(lock)))
     }
@@ -111,7 +114,10 @@ impl Store {
             })
             .connect_with(connect)
             .await?;
-        migrated(POSTGRES.run(&pool).await, options.migrate)?;
+        if !options.migrate {
+            up_to_date(&POSTGRES, &mut *pool.acquire().await?).await?;
+        }
+        POSTGRES.run(&pool).await.map_err(schema)?;
         Ok(Self::start(Pools::Postgres(pool.clone()), writer::Source::Postgres(pool), options.rows, clock, None))
     }
 
@@ -146,13 +152,26 @@ fn lock(file: &Path) -> Result<File> {
     }
 }
 
-fn migrated(result: Result<(), MigrateError>, allowed: bool) -> Result<()> {
-    let _ = allowed;
-    result.map_err(|error| match error {
-        MigrateError::VersionMissing(version) => Error::Unusable(format!(
-            "the database has schema version {version}, which this binary does not know; use the newer binary"
-        )),
-        other => Error::Unusable(format!("the schema could not be brought up to date: {other}")),
+/// An error if a migration is still to be run.
+async fn up_to_date(migrator: &Migrator, connection: &mut impl migrate::Migrate) -> Result<()> {
+    connection.ensure_migrations_table(&migrator.table_name).await.map_err(schema)?;
+    let applied = connection.list_applied_migrations(&migrator.table_name).await.map_err(schema)?;
+    let is_applied = |version| applied.iter().any(|applied| applied.version == version);
+    match migrator.iter().find(|migration| !is_applied(migration.version)) {
+        None => Ok(()),
+        Some(behind) => Err(Error::Unusable(format!(
+            "the database lacks schema version {} and database.migrate is manual; run `database migrate` first",
+            behind.version
+        ))),
+    }
+}
+
+fn schema(error: MigrateError) -> Error {
+    Error::Unusable(match error {
+        MigrateError::VersionMissing(version) => {
+            format!("the database has schema version {version}, which this binary does not know; use the newer binary")
+        }
+        other => format!("the schema could not be brought up to date: {other}"),
     })
 }
 
