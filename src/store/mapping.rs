@@ -90,7 +90,7 @@ impl Mapping {
 
 impl Tx {
     /// Writes a pair; a second put for the same commercetools entity updates the first. What waited
-    /// for `<kind>:<commercetools id>` is released.
+    /// for `<kind>:<commercetools id>` is released once the pair is `active`.
     pub async fn put_mapping(&mut self, mapping: &Mapping) -> Result<()> {
         let now = self.clock.now();
         on!(&mut self.db, |c| {

@@ -215,7 +215,8 @@ impl Group {
             return;
         }
         match savepoint(tx, alone, |tx| body(tx)).await {
-            Ok(()) if eager => drop(answer.send(Ok(()))),
+            // What it saw of its neighbours is visible to others only after the commit.
+            Ok(()) if eager && self.waiting.is_empty() => drop(answer.send(Ok(()))),
             Ok(()) => self.waiting.push(Answer::Run(answer)),
             Err(Broken { error, transaction }) => {
                 self.broken |= transaction;
