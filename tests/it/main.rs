@@ -10,6 +10,7 @@ mod order_update;
 mod orders;
 mod processes;
 mod proxy;
+mod queue;
 mod settle;
 mod source;
 mod store;

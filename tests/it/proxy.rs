@@ -9,9 +9,19 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::database::Database;
+
+/// A proxy in front of a Postgres database, and the address to reach it there.
+pub async fn through(database: &Database) -> (Proxy, String) {
+    let address = database.url.rsplit_once('@').unwrap().1.split_once('/').unwrap().0;
+    let proxy = Proxy::start(address).await;
+    let url = database.url.replace(address, &format!("127.0.0.1:{}", proxy.port));
+    (proxy, url)
+}
+
 /// Runs while it is held.
 pub struct Proxy {
-    pub port: u16,
+    port: u16,
     control: Arc<Control>,
     _serving: JoinSet<()>,
 }
@@ -26,7 +36,7 @@ struct Control {
 
 impl Proxy {
     /// Listens on a free port of loopback and passes everything to `target` (`host:port`).
-    pub async fn start(target: &str) -> Self {
+    async fn start(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let control =

@@ -12,7 +12,7 @@ use sqlx::postgres::PgPoolOptions;
 
 use super::message;
 use crate::database::{Database, START, on_postgres};
-use crate::proxy::Proxy;
+use crate::proxy::through;
 use crate::settle::eventually;
 
 on_postgres!(
@@ -23,13 +23,6 @@ on_postgres!(
 
 /// One way of a round trip through the slow proxy.
 const DELAY: Duration = Duration::from_millis(20);
-
-async fn through(database: &Database) -> (Proxy, String) {
-    let address = database.url.rsplit_once('@').unwrap().1.split_once('/').unwrap().0;
-    let proxy = Proxy::start(address).await;
-    let url = database.url.replace(address, &format!("127.0.0.1:{}", proxy.port));
-    (proxy, url)
-}
 
 async fn cancelled_callers_cost_no_acknowledged_write(database: Database) {
     let (proxy, url) = through(&database).await;
