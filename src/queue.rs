@@ -7,6 +7,7 @@ mod message;
 mod retry;
 mod routes;
 mod schedule;
+mod work;
 mod worker;
 
 use std::sync::Arc;

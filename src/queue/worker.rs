@@ -1,61 +1,77 @@
-//! The worker: claims due messages lane by lane, runs their handlers, and commits each outcome
-//! together with everything the handler added.
+//! The worker: claims due messages lane by lane and runs their handlers, as many as there are slots.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use serde_json::json;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::message::{Findings, Message};
-use super::{Queue, retry};
+use super::Queue;
+use super::work::{DATABASE_GONE, work};
 use crate::clock::Millis;
 use crate::config::model::Lane;
-use crate::failure::{Class, Failure, Outcome, Skip};
-use crate::store::{Claimed, Ending, Error, Urgency};
+use crate::store::{Claimed, Error};
 
 /// How long a daemon that shares its database looks away from what others put.
 const LOOK: Duration = Duration::from_millis(500);
-/// Between two tries to reach a database that is gone.
-const DATABASE_GONE: Duration = Duration::from_millis(500);
+/// How long handing back may take after the drain.
+const HAND_BACK: Duration = Duration::from_secs(3);
 
 /// Works on the queue until it is stopped.
 pub struct Worker {
     queue: Queue,
     daemon: Uuid,
-    lanes: BTreeMap<String, Slots>,
+    /// The heaviest first.
+    lanes: Vec<Slots>,
+    /// Workers that are not reserved.
     shared: usize,
     freed: Arc<Notify>,
     running: TaskTracker,
+    /// The drain is over: what still runs is handed back.
+    over: CancellationToken,
 }
 
 struct Slots {
+    name: String,
     lane: Lane,
     busy: Arc<AtomicUsize>,
 }
 
+/// A lane that messages may have but the configuration does not name.
+const UNNAMED: Lane = Lane { reserved: 0, weight: 1 };
+
 impl Worker {
     pub fn new(queue: Queue, daemon: Uuid) -> Self {
-        let config = &queue.app.config().queue;
-        let reserved: usize = config.lanes.values().map(|lane| lane.reserved).sum();
-        let shared = config.workers.saturating_sub(reserved);
-        let slots = |lane: &Lane| Slots { lane: *lane, busy: Arc::default() };
-        let lanes = config.lanes.iter().map(|(name, lane)| (name.clone(), slots(lane))).collect();
-        Self { queue, daemon, lanes, shared, freed: Arc::default(), running: TaskTracker::new() }
+        let config = queue.app.config();
+        let reserved: usize = config.queue.lanes.values().map(|lane| lane.reserved).sum();
+        let shared = config.queue.workers.saturating_sub(reserved);
+        let mut lanes: BTreeMap<&str, Lane> =
+            config.queue.lanes.iter().map(|(name, lane)| (name.as_str(), *lane)).collect();
+        // Routes that are not registered have a lane too: what an older version put is told, not left.
+        let of_routes = queue.routes.iter().map(|route| route.name.as_str()).chain([""]);
+        for lane in of_routes.map(|route| queue.routes.lane(route, config)) {
+            lanes.entry(lane).or_insert(UNNAMED);
+        }
+        let slots = |(name, lane): (&str, Lane)| Slots { name: name.to_owned(), lane, busy: Arc::default() };
+        let mut lanes: Vec<Slots> = lanes.into_iter().map(slots).collect();
+        lanes.sort_by_key(|slots| std::cmp::Reverse(slots.lane.weight));
+        let (running, over) = (TaskTracker::new(), CancellationToken::new());
+        Self { queue, daemon, lanes, shared, freed: Arc::default(), running, over }
     }
 
-    /// Claims and runs until `stop`; then lets running handlers finish for `drain`.
+    /// Claims and runs until `stop`; then lets running handlers finish for `drain`. The messages of
+    /// those that did not are handed back, and the attempt does not count.
     pub async fn run(self, stop: CancellationToken, drain: Duration) {
         while !stop.is_cancelled() {
+            // Before the claim looks: what falls due meanwhile is still to come.
+            let looked = self.queue.app.clock().now();
             match self.claim().await {
-                Ok(0) => self.rest(&stop).await,
+                Ok(0) => self.rest(looked, &stop).await,
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!("the queue cannot be read: {error}");
@@ -64,64 +80,85 @@ impl Worker {
             }
         }
         self.running.close();
-        if tokio::time::timeout(drain, self.running.wait()).await.is_err() {
-            tracing::warn!("{} handlers did not finish in time; their messages run again", self.running.len());
+        if tokio::time::timeout(drain, self.running.wait()).await.is_ok() {
+            return;
+        }
+        tracing::warn!("{} handlers did not finish in time; their messages run again", self.running.len());
+        self.over.cancel();
+        if tokio::time::timeout(HAND_BACK, self.running.wait()).await.is_err() {
+            tracing::warn!("{} messages could not be handed back; they are when the lease ends", self.running.len());
         }
     }
 
-    /// Fills free slots, the heaviest lane first; answers how many handlers it started.
+    /// Fills free slots; answers how many handlers it started.
+    ///
+    /// Each lane gets its reserved slots and its part of the shared ones by weight; what is left of
+    /// those after that is lent to lanes that still have work, the heaviest first.
     async fn claim(&self) -> Result<usize, Error> {
-        let over = |slots: &Slots| slots.busy().saturating_sub(slots.lane.reserved);
-        let mut shared = self.shared.saturating_sub(self.lanes.values().map(over).sum());
-        let mut weight: usize = self.lanes.values().map(|slots| slots.lane.weight as usize).sum();
-        let mut lanes: Vec<_> = self.lanes.iter().collect();
-        lanes.sort_by_key(|(_, slots)| std::cmp::Reverse(slots.lane.weight));
+        let weights: usize = self.lanes.iter().map(|slots| slots.lane.weight as usize).sum();
         let mut started = 0;
-        for (lane, slots) in lanes {
-            let reserved = slots.lane.reserved.saturating_sub(slots.busy());
-            // A lane is lent its part by weight; what it does not need stays for the next ones.
-            let lent = (shared * slots.lane.weight as usize).div_ceil(weight.max(1)).min(shared);
-            weight -= slots.lane.weight as usize;
-            if reserved + lent == 0 {
-                continue;
+        let mut hungry = Vec::new();
+        for slots in &self.lanes {
+            let part = (self.shared * slots.lane.weight as usize).div_ceil(weights.max(1));
+            let lent = part.saturating_sub(slots.over()).min(self.free());
+            let limit = slots.lane.reserved.saturating_sub(slots.busy()) + lent;
+            let claimed = self.claim_of(slots, limit).await?;
+            started += claimed;
+            // A lane of weight 0 has its reserved workers and no others.
+            if claimed == limit && slots.lane.weight > 0 {
+                hungry.push(slots);
             }
-            let (daemon, name, free) = (self.daemon, lane.to_owned(), reserved + lent);
-            let store = self.queue.app.store();
-            let claimed =
-                store.write_eager(move |tx| async move { tx.claim(daemon, &name, free).await }.boxed()).await?;
-            started += claimed.len();
-            shared -= claimed.len().saturating_sub(reserved).min(shared);
-            for claimed in claimed {
-                self.start(slots, claimed);
-            }
+        }
+        for slots in hungry {
+            started += self.claim_of(slots, self.free()).await?;
         }
         Ok(started)
     }
 
+    /// Shared slots that are free.
+    fn free(&self) -> usize {
+        self.shared.saturating_sub(self.lanes.iter().map(Slots::over).sum())
+    }
+
+    async fn claim_of(&self, slots: &Slots, limit: usize) -> Result<usize, Error> {
+        if limit == 0 {
+            return Ok(0);
+        }
+        let (daemon, lane) = (self.daemon, slots.name.clone());
+        let store = self.queue.app.store();
+        let claimed = store.write_eager(move |tx| async move { tx.claim(daemon, &lane, limit).await }.boxed()).await?;
+        let count = claimed.len();
+        for claimed in claimed {
+            self.start(slots, claimed);
+        }
+        Ok(count)
+    }
+
     fn start(&self, slots: &Slots, claimed: Claimed) {
         slots.busy.fetch_add(1, Ordering::SeqCst);
-        let (queue, busy, freed) = (self.queue.clone(), slots.busy.clone(), self.freed.clone());
+        let (queue, over) = (self.queue.clone(), self.over.clone());
+        let (busy, freed) = (slots.busy.clone(), self.freed.clone());
         self.running.spawn(async move {
-            work(queue, claimed).await;
+            work(queue, claimed, over).await;
             busy.fetch_sub(1, Ordering::SeqCst);
             freed.notify_one();
         });
     }
 
-    /// Sleeps until something may have become due.
-    async fn rest(&self, stop: &CancellationToken) {
+    /// Sleeps until something may have become due that was not when it `looked`.
+    async fn rest(&self, looked: Millis, stop: &CancellationToken) {
         let app = &self.queue.app;
-        let now = app.clock().now();
-        let lanes: Vec<String> = self.lanes.keys().cloned().collect();
-        let next = async { app.store().read().await?.next_due(&lanes, now).await }.await;
-        let mut wake = next.ok().flatten().unwrap_or(Millis::MAX);
-        if app.store().database() == "postgres" {
-            wake = wake.min(now + LOOK.as_millis() as Millis);
-        }
+        let lanes: Vec<String> = self.lanes.iter().map(|slots| slots.name.clone()).collect();
+        let next = async { app.store().read().await?.next_due(&lanes, looked).await }.await;
+        let wake = next.ok().flatten().unwrap_or(Millis::MAX);
+        let shared = app.store().database() == "postgres";
+        #[expect(clippy::disallowed_methods, reason = "other daemons are real, also in a story")]
+        let look = tokio::time::sleep(LOOK);
         tokio::select! {
             () = app.store().due().notified() => {}
             () = self.freed.notified() => {}
             () = app.clock().sleep_until(wake), if wake < Millis::MAX => {}
+            () = look, if shared => {}
             () = stop.cancelled() => {}
         }
     }
@@ -137,196 +174,9 @@ impl Slots {
     fn busy(&self) -> usize {
         self.busy.load(Ordering::SeqCst)
     }
-}
 
-/// Runs one claim to its outcome and commits it.
-async fn work(queue: Queue, claimed: Claimed) {
-    let message = Message::new(queue.clone(), claimed);
-    let started = queue.app.clock().now();
-    let outcome = judge(&queue, &message).await;
-    let findings = message.findings();
-    let verdict = Verdict::of(&queue, &message, outcome, &findings);
-    verdict.log(&message, queue.app.clock().now() - started);
-    commit(&queue, &message, verdict, findings).await;
-}
-
-/// What a handler says, unless its route does not let it speak.
-async fn judge(queue: &Queue, message: &Message) -> Outcome {
-    let config = queue.app.config();
-    let Some(route) = queue.routes.find(message.route()) else {
-        return Err(Failure::rejected(format!("This version has no route {}.", message.route())));
-    };
-    if queue.app.connection(message.connection()).is_none() {
-        return Err(Failure::retry(Class::Setup, format!("The connection {} is off or gone.", message.connection())));
-    }
-    if config.routes.get(message.route()).and_then(|route| route.enabled) == Some(false) {
-        let sentence = format!("The route {} is switched off.", message.route());
-        return Err(Failure::Skipped { reason: Skip::Ignored, sentence });
-    }
-    let handled = AssertUnwindSafe((route.handler)(queue.app.clone(), message.clone())).catch_unwind().await;
-    handled.unwrap_or_else(|panic| {
-        let said = panic.downcast_ref::<String>().map(String::as_str);
-        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
-        Err(Failure::rejected(format!("The handler of {} failed inside: {said}", message.route())))
-    })
-}
-
-/// What becomes of a message.
-enum Verdict {
-    End { ending: Ending, detail: String, class: Option<Class> },
-    Retry { due: Millis, held_since: Millis, class: Class, detail: String },
-    Wait { key: String, due: Millis, held_since: Millis, detail: String },
-}
-
-impl Verdict {
-    fn of(queue: &Queue, message: &Message, outcome: Outcome, findings: &Findings) -> Verdict {
-        let now = queue.app.clock().now();
-        match outcome {
-            Ok(()) => Self::end(Ending::Done(findings.reason), findings.detail.clone()),
-            Err(Failure::Rejected { sentence }) => Self::end(Ending::Parked("rejected"), sentence),
-            Err(Failure::Skipped { reason, sentence }) => Self::end(Ending::Skipped(reason.name()), sentence),
-            Err(Failure::Waiting { key, sentence }) => Self::wait(queue, message, now, key, sentence),
-            Err(Failure::Retry { class, sentence, after }) => Self::retry(queue, message, now, class, sentence, after),
-        }
-    }
-
-    fn end(ending: Ending, detail: String) -> Verdict {
-        Self::End { ending, detail, class: None }
-    }
-
-    fn wait(queue: &Queue, message: &Message, now: Millis, key: String, sentence: String) -> Verdict {
-        let held_since = message.held_since().unwrap_or(now);
-        let limit = queue.routes.find(message.route()).and_then(|route| route.wait_limit);
-        let connection = queue.app.connection(message.connection());
-        if let (Some(limit), Some(connection)) = (limit, connection)
-            && now - held_since >= limit(&connection.config).millis()
-        {
-            return Self::end(Ending::Parked("rejected"), format!("{sentence} It never came."));
-        }
-        let due = now + queue.app.config().queue.retry.recheck.millis();
-        Self::Wait { key, due, held_since, detail: sentence }
-    }
-
-    fn retry(
-        queue: &Queue,
-        message: &Message,
-        now: Millis,
-        class: Class,
-        sentence: String,
-        after: Option<Duration>,
-    ) -> Verdict {
-        let config = queue.app.config();
-        let held_since = message.held_since().unwrap_or(now);
-        let give_up = config.routes.get(message.route()).and_then(|route| route.give_up);
-        if now - held_since >= give_up.unwrap_or(config.queue.retry.give_up).millis() {
-            let detail = format!("{sentence} Given up after {} tries.", message.attempt());
-            return Self::End { ending: Ending::Parked("gave-up"), detail, class: Some(class) };
-        }
-        let due = retry::due(now, &config.queue.retry, message.attempt(), after);
-        Self::Retry { due, held_since, class, detail: sentence }
-    }
-
-    /// One line per message, at the edge, with the identifier in the sentence.
-    fn log(&self, message: &Message, took: Millis) {
-        let (route, subject) = (message.route(), message.subject().unwrap_or(message.key()));
-        let (connection, lane) = (message.connection(), message.lane());
-        let (message_id, correlation_id) = (message.id(), message.correlation());
-        let attempt = message.attempt();
-        macro_rules! line {
-            ($level:ident, $($sentence:tt)*) => {
-                tracing::$level!(connection, route, lane, %message_id, subject, attempt, correlation_id, duration_ms = took, $($sentence)*)
-            };
-        }
-        match self {
-            Self::End { ending: Ending::Done(reason), detail, .. } => {
-                line!(info, "{subject}: {route} {reason} {detail} (attempt {attempt}, {took} ms)");
-            }
-            Self::End { ending: Ending::Skipped(reason), detail, .. } => {
-                line!(info, "{subject}: {route} skipped, {reason}: {detail}");
-            }
-            Self::End { ending: Ending::Parked(reason), detail, .. } => {
-                line!(error, "{subject}: {route} parked, {reason}: {detail}");
-            }
-            Self::Retry { class, detail, .. } => {
-                line!(warn, error_class = class.name(), "{subject}: {route} again later, {class}: {detail}")
-            }
-            Self::Wait { key, detail, .. } => line!(info, "{subject}: {route} waits for {key}: {detail}"),
-        }
-    }
-}
-
-/// Commits outcome and effects. While the database is gone it keeps trying: the handler's work is
-/// done, only its record is missing.
-async fn commit(queue: &Queue, message: &Message, verdict: Verdict, findings: Findings) {
-    let (claimed, blocks) =
-        (message.claimed().clone(), queue.routes.find(message.route()).is_some_and(|route| route.blocks));
-    let notes = (!findings.notes.is_empty()).then(|| json!(findings.notes));
-    let effects = findings.effects;
-    let subject = message.subject().unwrap_or(message.key()).to_owned();
-    let written = queue
-        .app
-        .store()
-        .write(Urgency::Urgent, move |tx| {
-            async move {
-                let lead = claimed.lead().clone();
-                let held = matches!(verdict, Verdict::Retry { .. } | Verdict::Wait { .. });
-                tx.release(&claimed, (blocks && held).then_some(lead.id)).await?;
-                for effect in effects {
-                    effect(tx).await?;
-                }
-                let number = lead.attempts;
-                match verdict {
-                    Verdict::End { ending, detail, class } => {
-                        if let Ending::Parked(reason) = ending {
-                            tx.put_attempt(lead.id, number, reason, class.map(Class::name), &detail).await?;
-                        }
-                        tx.finish(&claimed, ending, &detail, notes).await
-                    }
-                    Verdict::Retry { due, held_since, class, detail } => {
-                        tx.put_attempt(lead.id, number, "retry", Some(class.name()), &detail).await?;
-                        tx.retry(&claimed, due, class.name(), &detail, held_since).await
-                    }
-                    Verdict::Wait { key, due, held_since, detail } => {
-                        tx.put_attempt(lead.id, number, "waiting", None, &detail).await?;
-                        tx.wait(&claimed, &key, due, &detail, held_since).await
-                    }
-                }
-            }
-            .boxed()
-        })
-        .await;
-    match written {
-        Ok(()) => {}
-        Err(error @ Error::Fenced { .. }) => tracing::warn!("{subject}: {error}"),
-        Err(error) => {
-            // The claim is still ours: give it back as soon as the database answers.
-            tracing::error!("{subject}: the outcome could not be stored, the message runs again: {error}");
-            hand_back(queue, message).await;
-        }
-    }
-}
-
-async fn hand_back(queue: &Queue, message: &Message) {
-    loop {
-        let claimed = message.claimed().clone();
-        let due = queue.app.clock().now();
-        let given = queue
-            .app
-            .store()
-            .write(Urgency::Urgent, move |tx| {
-                async move {
-                    tx.release(&claimed, None).await?;
-                    tx.hand_back(&claimed, due).await
-                }
-                .boxed()
-            })
-            .await;
-        match given {
-            Ok(()) | Err(Error::Fenced { .. }) => return,
-            Err(_) => {
-                #[expect(clippy::disallowed_methods, reason = "a database that is gone is real, also in a story")]
-                tokio::time::sleep(DATABASE_GONE).await;
-            }
-        }
+    /// How many shared slots it uses.
+    fn over(&self) -> usize {
+        self.busy().saturating_sub(self.lane.reserved)
     }
 }

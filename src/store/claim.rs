@@ -237,7 +237,8 @@ impl Tx {
         self.settle(claimed, update).await
     }
 
-    /// Lets all rows of a claim wait for a key; they look again at `due` by themselves.
+    /// Lets all rows of a claim wait for a key; they look again at `due` by themselves, and at once
+    /// if what they wait for was written since they were claimed.
     pub async fn wait(
         &mut self,
         claimed: &Claimed,
@@ -246,6 +247,8 @@ impl Tx {
         detail: &str,
         held_since: Millis,
     ) -> Result<()> {
+        let lead = claimed.lead();
+        let due = if self.written_since(&lead.connection, key, lead.changed).await? { self.clock.now() } else { due };
         let update = Update {
             state: "waiting",
             reason: None,

@@ -127,6 +127,22 @@ impl Tx {
         }
         Ok(())
     }
+
+    /// Was the pair that `<kind>:<commercetools id>` names written after `since`?
+    pub(super) async fn written_since(&mut self, connection: &str, key: &str, since: Millis) -> Result<bool> {
+        let Some((kind, id)) = key.split_once(':') else { return Ok(false) };
+        let written: Option<Millis> = on!(&mut self.db, |c| {
+            sqlx::query_scalar(
+                "select written from mapping where connection = $1 and kind = $2 and commercetools_id = $3",
+            )
+            .bind(connection)
+            .bind(kind)
+            .bind(id)
+            .fetch_optional(c)
+            .await?
+        });
+        Ok(written.is_some_and(|written| written > since))
+    }
 }
 
 impl Db {

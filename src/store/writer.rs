@@ -114,7 +114,10 @@ impl Writer {
         (!jobs.is_empty()).then_some(jobs)
     }
 
-    async fn commit(&mut self, jobs: Vec<Job>) {
+    async fn commit(&mut self, mut jobs: Vec<Job>) {
+        // Eager ones first: they are answered before this commit, so they must see nothing of it that
+        // a reader, who has a connection of his own, would not see.
+        jobs.sort_by_key(|job| !matches!(job, Job::Run { eager: true, .. }));
         let mut tx = match self.open().await {
             Ok(tx) => tx,
             Err(error) => return refuse(jobs, &error),

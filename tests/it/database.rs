@@ -26,11 +26,11 @@ macro_rules! on_both {
         mod $name {
             #[test]
             fn sqlite() {
-                $crate::database::run($crate::database::Kind::Sqlite, super::$name);
+                $crate::database::run($crate::database::Engine::Sqlite, super::$name);
             }
             #[test]
             fn postgres() {
-                $crate::database::run($crate::database::Kind::Postgres, super::$name);
+                $crate::database::run($crate::database::Engine::Postgres, super::$name);
             }
         }
     )*};
@@ -43,7 +43,7 @@ macro_rules! on_postgres {
         mod $name {
             #[test]
             fn postgres() {
-                $crate::database::run($crate::database::Kind::Postgres, super::$name);
+                $crate::database::run($crate::database::Engine::Postgres, super::$name);
             }
         }
     )*};
@@ -56,35 +56,15 @@ macro_rules! on_sqlite {
         mod $name {
             #[test]
             fn sqlite() {
-                $crate::database::run($crate::database::Kind::Sqlite, super::$name);
+                $crate::database::run($crate::database::Engine::Sqlite, super::$name);
             }
         }
     )*};
 }
 pub(crate) use on_sqlite;
 
-/// Makes of each story `async fn name(engine: Engine)` the tests `name::sqlite` and `name::postgres`.
-#[macro_export]
-macro_rules! on_both_databases {
-    ($($name:ident),* $(,)?) => {$(
-        mod $name {
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn sqlite() {
-                super::$name($crate::database::Kind::Sqlite).await;
-            }
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn postgres() {
-                super::$name($crate::database::Kind::Postgres).await;
-            }
-        }
-    )*};
-}
-
-/// What a story calls it.
-pub type Engine = Kind;
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum Engine {
     Sqlite,
     Postgres,
 }
@@ -92,35 +72,31 @@ pub enum Kind {
 /// An empty database; clones are the same one.
 #[derive(Clone)]
 pub struct Database {
-    pub kind: Kind,
+    pub engine: Engine,
     pub url: String,
-    /// For whatever else the test writes.
+    /// A folder of its own; goes with the last clone.
     pub folder: Arc<TempDir>,
 }
 
 /// Runs a test on a fresh database and removes that afterwards, however the test ends.
-pub fn run<F, A>(kind: Kind, test: F)
+pub fn run<F, A>(engine: Engine, test: F)
 where
     F: FnOnce(Database) -> A,
     A: Future<Output = ()>,
 {
-    let Some(server) = server(kind) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
-        let database = Database::create(kind, &server).await;
+        let Some(database) = Database::new(engine).await else { return };
         let ended = AssertUnwindSafe(test(database.clone())).catch_unwind().await;
-        database.remove(&server).await;
+        database.remove().await;
         if let Err(panic) = ended {
             resume_unwind(panic);
         }
     });
 }
 
-/// Address of the server; SQLite needs none.
-fn server(kind: Kind) -> Option<String> {
-    if kind == Kind::Sqlite {
-        return Some(String::new());
-    }
+/// Address of the Postgres server, if there is one.
+fn server() -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "scripts/test names the server to the tests, not to the connector")]
     let (server, ci) = (std::env::var("FLUENT_CONNECTOR_TEST_POSTGRES").ok(), std::env::var_os("CI"));
     if server.is_none() {
@@ -132,33 +108,28 @@ fn server(kind: Kind) -> Option<String> {
 }
 
 impl Database {
-    /// A database that lives as long as the test run; `None` if the engine is not at hand.
-    pub async fn new(kind: Kind) -> Option<Self> {
-        Some(Self::create(kind, &server(kind)?).await)
-    }
-
-    async fn create(kind: Kind, server: &str) -> Self {
-        match kind {
-            Kind::Sqlite => Self::sqlite(),
-            Kind::Postgres => {
-                let name = format!("test_{}", Uuid::now_v7().simple());
-                administer(server, format!("create database {name}")).await;
-                let url = format!("{}/{name}", server.rsplit_once('/').expect("an address names a database").0);
-                Self { kind, url, folder: Arc::new(tempfile::tempdir().unwrap()) }
-            }
+    /// `None` if the engine is not at hand; CI always has it.
+    pub async fn new(engine: Engine) -> Option<Self> {
+        if engine == Engine::Sqlite {
+            return Some(Self::sqlite());
         }
+        let server = server()?;
+        let name = format!("test_{}", Uuid::now_v7().simple());
+        administer(&server, format!("create database {name}")).await;
+        let url = format!("{}/{name}", server.rsplit_once('/').expect("an address names a database").0);
+        Some(Self { engine, url, folder: Arc::new(tempfile::tempdir().unwrap()) })
     }
 
-    /// An empty SQLite database; its file goes with the last clone.
+    /// An empty SQLite database.
     pub fn sqlite() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", dir.path().join("connector.db").display());
-        Self { kind: Kind::Sqlite, url, folder: Arc::new(dir) }
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", folder.path().join("connector.db").display());
+        Self { engine: Engine::Sqlite, url, folder: Arc::new(folder) }
     }
 
-    async fn remove(self, server: &str) {
-        if self.kind == Kind::Postgres {
-            administer(server, format!("drop database {} with (force)", self.name())).await;
+    async fn remove(self) {
+        if let (Engine::Postgres, Some(server)) = (self.engine, server()) {
+            administer(&server, format!("drop database {} with (force)", self.name())).await;
         }
     }
 
@@ -182,22 +153,22 @@ impl Database {
     /// Another daemon's handle to the same database: its own pool on Postgres, the same file's only
     /// handle on SQLite.
     pub async fn second(&self, first: &Store, clock: &Clock) -> Store {
-        match self.kind {
-            Kind::Sqlite => first.clone(),
-            Kind::Postgres => self.open(clock).await,
+        match self.engine {
+            Engine::Sqlite => first.clone(),
+            Engine::Postgres => self.open(clock).await,
         }
     }
 
     /// Runs statements past the store.
     pub async fn execute(&self, statements: &str) {
         let statements = sqlx::AssertSqlSafe(statements.to_owned());
-        match self.kind {
-            Kind::Sqlite => {
+        match self.engine {
+            Engine::Sqlite => {
                 let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
                 sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
                 connection.close().await.unwrap();
             }
-            Kind::Postgres => {
+            Engine::Postgres => {
                 let mut connection = PgConnection::connect(&self.url).await.unwrap();
                 sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();
                 connection.close().await.unwrap();
@@ -214,12 +185,12 @@ impl Database {
             + Unpin,
     {
         let statement = sqlx::AssertSqlSafe(statement.to_owned());
-        match self.kind {
-            Kind::Sqlite => {
+        match self.engine {
+            Engine::Sqlite => {
                 let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
                 sqlx::query_as(statement).fetch_all(&mut connection).await.unwrap()
             }
-            Kind::Postgres => {
+            Engine::Postgres => {
                 let mut connection = PgConnection::connect(&self.url).await.unwrap();
                 sqlx::query_as(statement).fetch_all(&mut connection).await.unwrap()
             }
@@ -228,11 +199,11 @@ impl Database {
 
     /// From now on the database refuses messages with the key `bad`.
     pub async fn refuse_bad_keys(&self) {
-        self.execute(match self.kind {
-            Kind::Sqlite => {
+        self.execute(match self.engine {
+            Engine::Sqlite => {
                 "create trigger bad before insert on message when new.key = 'bad' begin select raise(abort, 'bad key'); end"
             }
-            Kind::Postgres => "alter table message add constraint bad check (key <> 'bad')",
+            Engine::Postgres => "alter table message add constraint bad check (key <> 'bad')",
         })
         .await;
     }
@@ -246,13 +217,13 @@ pub enum Lock {
 
 impl Database {
     pub async fn lock(&self) -> Lock {
-        match self.kind {
-            Kind::Sqlite => {
+        match self.engine {
+            Engine::Sqlite => {
                 let mut connection = SqliteConnection::connect(&self.url).await.unwrap();
                 sqlx::raw_sql("begin immediate").execute(&mut connection).await.unwrap();
                 Lock::Sqlite(connection)
             }
-            Kind::Postgres => {
+            Engine::Postgres => {
                 let mut connection = PgConnection::connect(&self.url).await.unwrap();
                 let statements = "begin; lock table message in share row exclusive mode";
                 sqlx::raw_sql(statements).execute(&mut connection).await.unwrap();

@@ -30,6 +30,7 @@ struct Control {
     /// Milliseconds by which each answer comes later.
     delay: AtomicU64,
     up: AtomicBool,
+    refused: AtomicU64,
     /// Counts cuts; each ends the connections that are open then.
     cuts: watch::Sender<u64>,
 }
@@ -39,8 +40,12 @@ impl Proxy {
     async fn start(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let control =
-            Arc::new(Control { delay: AtomicU64::new(0), up: AtomicBool::new(true), cuts: watch::Sender::new(0) });
+        let control = Arc::new(Control {
+            delay: AtomicU64::new(0),
+            up: AtomicBool::new(true),
+            refused: AtomicU64::new(0),
+            cuts: watch::Sender::new(0),
+        });
         let mut serving = JoinSet::new();
         serving.spawn(accept(listener, target.to_owned(), control.clone()));
         Self { port, control, _serving: serving }
@@ -57,6 +62,11 @@ impl Proxy {
         self.control.cuts.send_modify(|cuts| *cuts += 1);
     }
 
+    /// How many connections were refused so far.
+    pub fn refused(&self) -> u64 {
+        self.control.refused.load(Ordering::SeqCst)
+    }
+
     pub fn restore(&self) {
         self.control.up.store(true, Ordering::SeqCst);
     }
@@ -67,6 +77,7 @@ async fn accept(listener: TcpListener, target: String, control: Arc<Control>) {
     loop {
         let (client, _) = listener.accept().await.unwrap();
         if !control.up.load(Ordering::SeqCst) {
+            control.refused.fetch_add(1, Ordering::SeqCst);
             continue;
         }
         let Ok(server) = TcpStream::connect(&target).await else { continue };

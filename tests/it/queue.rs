@@ -47,7 +47,6 @@ connections:
 
 /// A daemon's worker on a simulated clock.
 struct Bench {
-    database: Database,
     queue: Queue,
     clock: Clock,
     stop: CancellationToken,
@@ -60,19 +59,13 @@ impl Bench {
     async fn new(database: Database, register: impl FnOnce(&mut Routes)) -> Self {
         let clock = Clock::simulated(START);
         let store = database.open(&clock).await;
-        Self::on(database, store, clock, register)
+        Self::on(store, clock, register)
     }
 
-    fn on(database: Database, store: Store, clock: Clock, register: impl FnOnce(&mut Routes)) -> Self {
+    fn on(store: Store, clock: Clock, register: impl FnOnce(&mut Routes)) -> Self {
         let queue = queue(store, &clock, register);
-        let mut bench = Self {
-            database,
-            queue,
-            clock,
-            stop: CancellationToken::new(),
-            working: JoinSet::new(),
-            daemon: Uuid::now_v7(),
-        };
+        let mut bench =
+            Self { queue, clock, stop: CancellationToken::new(), working: JoinSet::new(), daemon: Uuid::now_v7() };
         bench.start(Duration::from_secs(20));
         bench
     }

@@ -106,6 +106,7 @@ async fn a_job_never_runs_twice_at_once(database: Database) {
     })
     .await;
     let ticking = Ticking::start(std::slice::from_ref(&bench.queue));
+    eventually("the first run", async || runs.count() == 1).await;
     for minute in 1..=5 {
         eventually("a tick", async || rows(bench.store()).await.len() == minute).await;
         bench.clock.advance(Duration::from_secs(60));

@@ -7,7 +7,7 @@ use std::path::Path;
 use fluent_connector::clock::Clock;
 use fluent_connector::store::{Error, Options, Store};
 
-use crate::database::{Database, Kind, START, on_both, on_postgres};
+use crate::database::{Database, Engine, START, on_both, on_postgres};
 
 on_both!(a_newer_schema_is_refused, a_schema_that_is_behind_is_refused_when_migrating_is_off);
 on_postgres!(both_schemas_are_the_same);
@@ -117,9 +117,9 @@ fn plain(condition: &str) -> String {
 async fn a_newer_schema_is_refused(database: Database) {
     let clock = Clock::simulated(START);
     drop(database.open(&clock).await);
-    let checksum = match database.kind {
-        Kind::Sqlite => "x'00'",
-        Kind::Postgres => "'\\x00'::bytea",
+    let checksum = match database.engine {
+        Engine::Sqlite => "x'00'",
+        Engine::Postgres => "'\\x00'::bytea",
     };
     database
         .execute(&format!(

@@ -12,10 +12,13 @@ async fn a_file_belongs_to_one_process(database: Database) {
     let bench = Bench::new(database.clone()).await;
     let second = database.try_open(&bench.clock).await.err();
     let Some(Error::Unusable(sentence)) = second else { panic!("{second:?}") };
-    let file = database.url.strip_prefix("sqlite://").unwrap();
+    let file = database.folder.path().join("connector.db");
     assert_eq!(
         sentence,
-        format!("another process uses {file}; SQLite allows one. Stop it first, or use Postgres for several")
+        format!(
+            "another process uses {}; SQLite allows one. Stop it first, or use Postgres for several",
+            file.display()
+        )
     );
     bench.put(message("the first goes on")).await;
 }

@@ -17,7 +17,6 @@ on_both!(
     a_fluent_ref_belongs_to_one_pair,
     a_pair_releases_those_who_wait_for_it,
     pairs_are_found_and_paged,
-    a_target_is_remembered,
     a_cursor_moves_and_adds_up_what_was_found,
     a_setting_keeps_its_first_value,
     an_instance_has_one_daemon,
@@ -79,6 +78,10 @@ async fn a_pair_releases_those_who_wait_for_it(database: Database) {
     let id = bench.put(of("order:1", "a")).await;
     let claimed = bench.one(Uuid::now_v7()).await;
     bench.wait(&claimed, "customer:7", START + 300_000, false).await.unwrap();
+    store_pair(&bench, Mapping { fluent_id: Some("13".into()), ..Mapping::new("main", "customer", "8") })
+        .await
+        .unwrap();
+    assert_eq!(bench.state(id).await, "waiting", "somebody else's pair");
     let absent = Mapping { state: "absent".into(), ..Mapping::new("main", "customer", "7") };
     store_pair(&bench, absent).await.unwrap();
     assert_eq!(bench.state(id).await, "waiting", "a pair without its Fluent side is none yet");
@@ -113,18 +116,6 @@ async fn pairs_are_found_and_paged(database: Database) {
     assert_eq!(ids(&list(window, 4).await), ["1", "2"]);
     let kind = MappingFilter { connection: Some("other".into()), kind: Some("customer".into()), ..Default::default() };
     assert_eq!(ids(&list(kind, 4).await), ["9"]);
-}
-
-async fn a_target_is_remembered(database: Database) {
-    let bench = Bench::new(database).await;
-    let remembered = async || {
-        let pair = bench.store.read().await.unwrap().mapping("main", "order", "1").await.unwrap().unwrap();
-        pair.remembered.map(|Json(target)| target)
-    };
-    store_pair(&bench, Mapping { remembered: Some(Json(json!({"version": 3}))), ..pair("1") }).await.unwrap();
-    assert_eq!(remembered().await, Some(json!({"version": 3})));
-    store_pair(&bench, pair("1")).await.unwrap();
-    assert_eq!(remembered().await, None);
 }
 
 async fn a_cursor_moves_and_adds_up_what_was_found(database: Database) {

@@ -1,0 +1,269 @@
+//! One claim from its handler to its end: what the handler says becomes a verdict, which is committed
+//! together with everything the handler added.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::message::{Effect, Findings, Message, Note};
+use super::{Queue, retry};
+use crate::clock::Millis;
+use crate::failure::{Class, Failure, Outcome, Skip};
+use crate::store::{Claimed, Ending, Error, New, Result, Source, Tx, Urgency};
+
+/// Between two tries to reach a database that is gone.
+pub const DATABASE_GONE: Duration = Duration::from_millis(500);
+
+/// Runs one claim to its outcome and commits it; when it is `over` before, the claim is handed back.
+pub async fn work(queue: Queue, claimed: Claimed, over: CancellationToken) {
+    let message = Message::new(queue.clone(), claimed);
+    let started = queue.app.clock().now();
+    let outcome = tokio::select! {
+        outcome = judge(&queue, &message) => outcome,
+        () = over.cancelled() => return keep(&queue, &message, |due| Verdict::Back { due }).await,
+    };
+    let findings = message.findings();
+    let verdict = Verdict::of(&queue, &message, outcome, &findings);
+    verdict.log(&message, queue.app.clock().now() - started);
+    commit(&queue, &message, verdict, findings).await;
+}
+
+/// What a handler says, unless its route does not let it speak.
+async fn judge(queue: &Queue, message: &Message) -> Outcome {
+    let config = queue.app.config();
+    let Some(route) = queue.routes.find(message.route()) else {
+        return Err(Failure::rejected(format!("This version has no route {}.", message.route())));
+    };
+    if queue.app.connection(message.connection()).is_none() {
+        return Err(Failure::retry(Class::Setup, format!("The connection {} is off or gone.", message.connection())));
+    }
+    if config.routes.get(message.route()).and_then(|route| route.enabled) == Some(false) {
+        let sentence = format!("The route {} is switched off.", message.route());
+        return Err(Failure::Skipped { reason: Skip::Ignored, sentence });
+    }
+    let handled = AssertUnwindSafe((route.handler)(queue.app.clone(), message.clone())).catch_unwind().await;
+    handled.unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no message");
+        Err(Failure::rejected(format!("The handler of {} failed inside: {said}", message.route())))
+    })
+}
+
+/// What becomes of a message.
+enum Verdict {
+    End {
+        ending: Ending,
+        detail: String,
+        class: Option<Class>,
+    },
+    Retry {
+        due: Millis,
+        held_since: Millis,
+        class: Class,
+        detail: String,
+    },
+    Wait {
+        key: String,
+        due: Millis,
+        held_since: Millis,
+        detail: String,
+    },
+    /// As if it had not been tried.
+    Back {
+        due: Millis,
+    },
+}
+
+impl Verdict {
+    fn of(queue: &Queue, message: &Message, outcome: Outcome, findings: &Findings) -> Verdict {
+        let now = queue.app.clock().now();
+        match outcome {
+            Ok(()) => Self::end(Ending::Done(findings.reason), findings.detail.clone()),
+            Err(Failure::Rejected { sentence }) => Self::end(Ending::Parked("rejected"), sentence),
+            Err(Failure::Skipped { reason, sentence }) => Self::end(Ending::Skipped(reason.name()), sentence),
+            Err(Failure::Waiting { key, sentence }) => Self::wait(queue, message, now, key, sentence),
+            Err(Failure::Retry { class, sentence, after }) => Self::retry(queue, message, now, class, sentence, after),
+        }
+    }
+
+    fn end(ending: Ending, detail: String) -> Verdict {
+        Self::End { ending, detail, class: None }
+    }
+
+    fn wait(queue: &Queue, message: &Message, now: Millis, key: String, sentence: String) -> Verdict {
+        let held_since = message.held_since().unwrap_or(now);
+        let limit = queue.routes.find(message.route()).and_then(|route| route.wait_limit);
+        let connection = queue.app.connection(message.connection());
+        if let (Some(limit), Some(connection)) = (limit, connection)
+            && now - held_since >= limit(&connection.config).millis()
+        {
+            return Self::end(Ending::Parked("rejected"), format!("{sentence} It never came."));
+        }
+        let due = now + queue.app.config().queue.retry.recheck.millis();
+        Self::Wait { key, due, held_since, detail: sentence }
+    }
+
+    fn retry(
+        queue: &Queue,
+        message: &Message,
+        now: Millis,
+        class: Class,
+        sentence: String,
+        after: Option<Duration>,
+    ) -> Verdict {
+        let config = queue.app.config();
+        let held_since = message.held_since().unwrap_or(now);
+        let give_up = config.routes.get(message.route()).and_then(|route| route.give_up);
+        if now - held_since >= give_up.unwrap_or(config.queue.retry.give_up).millis() {
+            let detail = format!("{sentence} Given up after {} tries.", message.attempt());
+            return Self::End { ending: Ending::Parked("gave-up"), detail, class: Some(class) };
+        }
+        let due = retry::due(now, &config.queue.retry, message.attempt(), after);
+        Self::Retry { due, held_since, class, detail: sentence }
+    }
+
+    /// One line per message, at the edge, with the identifier in the sentence.
+    fn log(&self, message: &Message, took: Millis) {
+        let (route, subject) = (message.route(), message.subject().unwrap_or(message.key()));
+        let (connection, lane) = (message.connection(), message.lane());
+        let (message_id, correlation_id) = (message.id(), message.correlation());
+        let attempt = message.attempt();
+        macro_rules! line {
+            ($level:ident, $($sentence:tt)*) => {
+                tracing::$level!(connection, route, lane, %message_id, subject, attempt, correlation_id, duration_ms = took, $($sentence)*)
+            };
+        }
+        match self {
+            Self::End { ending: Ending::Done(reason), detail, .. } => {
+                line!(info, "{subject}: {route} {reason} {detail} (attempt {attempt}, {took} ms)");
+            }
+            Self::End { ending: Ending::Skipped(reason), detail, .. } => {
+                line!(info, "{subject}: {route} skipped, {reason}: {detail}");
+            }
+            Self::End { ending: Ending::Parked(reason), detail, .. } => {
+                line!(error, "{subject}: {route} parked, {reason}: {detail}");
+            }
+            Self::Retry { class, detail, .. } => {
+                line!(warn, error_class = class.name(), "{subject}: {route} again later, {class}: {detail}")
+            }
+            Self::Wait { key, detail, .. } => line!(info, "{subject}: {route} waits for {key}: {detail}"),
+            Self::Back { .. } => line!(info, "{subject}: {route} handed back"),
+        }
+    }
+}
+
+/// Commits verdict and effects. If they cannot be stored, the message is tried again on schedule: the
+/// handler finds what it did.
+async fn commit(queue: &Queue, message: &Message, verdict: Verdict, findings: Findings) {
+    let subject = message.subject().unwrap_or(message.key());
+    match store(queue, message, verdict, findings.notes, findings.effects).await {
+        Ok(()) => {}
+        Err(error @ Error::Fenced { .. }) => {
+            tracing::warn!("{subject}: {error}");
+            look_again(queue, message).await;
+        }
+        Err(error) => {
+            tracing::error!("{subject}: the outcome could not be stored, the message runs again: {error}");
+            let sentence = format!("The outcome could not be stored: {error}.");
+            keep(queue, message, |now| Verdict::retry(queue, message, now, Class::Store, sentence.clone(), None)).await;
+        }
+    }
+}
+
+/// Stores a verdict without effects, however long the database is gone.
+async fn keep(queue: &Queue, message: &Message, verdict: impl Fn(Millis) -> Verdict) {
+    loop {
+        let verdict = verdict(queue.app.clock().now());
+        match store(queue, message, verdict, Vec::new(), Vec::new()).await {
+            Ok(()) => return,
+            Err(Error::Fenced { .. }) => return look_again(queue, message).await,
+            Err(error) => again_later(message, &error).await,
+        }
+    }
+}
+
+/// The claim was lost, and what this handler wrote cannot be called back: its subject is looked at
+/// once more, so that the target ends up as the source is.
+async fn look_again(queue: &Queue, message: &Message) {
+    let Some(subject) = message.subject() else { return };
+    let claimed = message.claimed();
+    let lead = claimed.lead();
+    let fresh = New {
+        connection: lead.connection.clone(),
+        route: lead.route.clone(),
+        key: format!("{}~{}", lead.key, claimed.claim),
+        subject: Some(subject.to_owned()),
+        lane: lead.lane.clone(),
+        source: Source::Handler,
+        at_least: message.at_least(),
+        due: queue.app.clock().now(),
+        correlation: lead.correlation.clone(),
+        payload: lead.payload.0.clone(),
+        body: None,
+        ending: None,
+    };
+    while let Err(error) = queue.app.store().put(vec![fresh.clone()]).await {
+        again_later(message, &error).await;
+    }
+}
+
+async fn again_later(message: &Message, error: &Error) {
+    tracing::warn!("{}: not stored yet: {error}", message.subject().unwrap_or(message.key()));
+    #[expect(clippy::disallowed_methods, reason = "a database that is gone is real, also in a story")]
+    tokio::time::sleep(DATABASE_GONE).await;
+}
+
+async fn store(
+    queue: &Queue,
+    message: &Message,
+    verdict: Verdict,
+    notes: Vec<Note>,
+    effects: Vec<Effect>,
+) -> Result<()> {
+    let claimed = message.claimed().clone();
+    let blocks = queue.routes.find(message.route()).is_some_and(|route| route.blocks);
+    let held = match verdict {
+        Verdict::End { .. } => false,
+        Verdict::Retry { .. } | Verdict::Wait { .. } => true,
+        Verdict::Back { .. } => message.held_since().is_some(),
+    };
+    let blocked_by = (blocks && held).then_some(claimed.lead().id);
+    let notes = (!notes.is_empty()).then(|| json!(notes));
+    let write = queue.app.store().write(Urgency::Urgent, move |tx| {
+        async move {
+            tx.release(&claimed, blocked_by).await?;
+            for effect in effects {
+                effect(tx).await?;
+            }
+            verdict.write(tx, &claimed, notes).await
+        }
+        .boxed()
+    });
+    write.await
+}
+
+impl Verdict {
+    async fn write(self, tx: &mut Tx, claimed: &Claimed, notes: Option<Value>) -> Result<()> {
+        let (id, number) = (claimed.lead().id, claimed.lead().attempts);
+        match self {
+            Self::End { ending, detail, class } => {
+                if let Ending::Parked(reason) = ending {
+                    tx.put_attempt(id, number, reason, class.map(Class::name), &detail).await?;
+                }
+                tx.finish(claimed, ending, &detail, notes).await
+            }
+            Self::Retry { due, held_since, class, detail } => {
+                tx.put_attempt(id, number, "retry", Some(class.name()), &detail).await?;
+                tx.retry(claimed, due, class.name(), &detail, held_since).await
+            }
+            Self::Wait { key, due, held_since, detail } => {
+                tx.put_attempt(id, number, "waiting", None, &detail).await?;
+                tx.wait(claimed, &key, due, &detail, held_since).await
+            }
+            Self::Back { due } => tx.hand_back(claimed, due).await,
+        }
+    }
+}
