@@ -76,10 +76,6 @@ async fn what_follows_keeps_correlation_and_has_its_own_lane(database: Database)
     assert_eq!(bench.rows().await.len(), 3);
 }
 
-async fn reclaim(store: &Store, dead: Uuid) {
-    store.write(Urgency::Urgent, move |tx| async move { tx.reclaim(&[dead]).await }.boxed()).await.unwrap();
-}
-
 /// While the handler runs, its daemon is taken for dead and somebody else finishes the message.
 async fn an_outcome_of_a_lost_claim_leaves_nothing_and_the_subject_is_looked_at_again(database: Database) {
     let runs = Seen::default();
@@ -93,12 +89,12 @@ async fn an_outcome_of_a_lost_claim_leaves_nothing_and_the_subject_is_looked_at_
                 if told.count() > 1 {
                     return Ok(());
                 }
-                reclaim(app.store(), *me.get().unwrap()).await;
-                let other = Uuid::now_v7();
+                let (dead, other) = (*me.get().unwrap(), Uuid::now_v7());
                 let lane = message.lane().to_owned();
                 app.store()
                     .write(Urgency::Urgent, move |tx| {
                         async move {
+                            tx.reclaim(&[dead]).await?;
                             for claimed in tx.claim(other, &lane, 10).await? {
                                 tx.release(&claimed, None).await?;
                                 let ending = fluent_connector::store::Ending::Done("written");

@@ -18,7 +18,7 @@ const STEPS: usize = 400;
 async fn the_balance_closes_after_every_step(database: Database) {
     let bench = Bench::new(database).await;
     let seed: u64 = rand::random();
-    println!("seed {seed}");
+    eprintln!("seed {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let daemons = [(); 3].map(|()| Uuid::now_v7());
     let mut running: Vec<Claimed> = Vec::new();

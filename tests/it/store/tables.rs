@@ -177,13 +177,13 @@ async fn a_lease_runs_out(database: Database) {
     take(&bench, "b", alive, START + 1000).await;
     let expire = async || bench.write(|tx| async move { tx.expire_leases().await }.boxed()).await.unwrap();
     bench.clock.advance(Duration::from_secs(1));
-    assert_eq!(expire().await, [Uuid::nil(); 0], "until its last millisecond");
+    assert_eq!(expire().await, Vec::<Uuid>::new(), "until its last millisecond");
     renew(&bench, alive, START + 2000).await.unwrap();
     bench.clock.advance(Duration::from_millis(1));
     assert_eq!(bench.store.read().await.unwrap().live_daemons(bench.now()).await.unwrap(), 1);
     assert_eq!(expire().await, [dead]);
     assert!(matches!(renew(&bench, dead, START + 9000).await, Err(Error::Fenced { .. })));
-    assert_eq!(expire().await, [Uuid::nil(); 0], "told once");
+    assert_eq!(expire().await, Vec::<Uuid>::new(), "told once");
 }
 
 /// Of two daemons that start for one instance at the same time, the loser is told to the winner.
