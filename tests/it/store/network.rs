@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fluent_connector::clock::Clock;
-use fluent_connector::store::{Filter, Options, Store, Urgency};
+use fluent_connector::store::{Db, Filter, Options, Store, Urgency};
 use futures_util::FutureExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -17,6 +17,7 @@ use crate::settle::eventually;
 
 on_postgres!(
     cancelled_callers_cost_no_acknowledged_write,
+    a_connection_that_comes_back_inside_a_transaction_is_freed_of_it,
     without_the_guard_a_cancelled_begin_swallows_the_next_write,
     a_database_that_is_gone_pauses_and_loses_nothing,
 );
@@ -65,6 +66,21 @@ async fn cancelled_callers_cost_no_acknowledged_write(database: Database) {
     assert!(lost.is_empty(), "acknowledged and not there: {lost:?}");
     assert!(stored.len() == 150, "a dropped caller's write is done all the same: {}", stored.len());
     eventually("no connection inside a transaction", async || inside_a_transaction(&database).await == 0).await;
+}
+
+async fn a_connection_that_comes_back_inside_a_transaction_is_freed_of_it(database: Database) {
+    let store = Store::open(Options { pool: 1, ..database.options() }, Clock::simulated(START)).await.unwrap();
+    for statements in ["begin", "begin; insert into setting values ('main', 'left open', '', 0)", "begin; select 1"] {
+        let mut reading = store.read().await.unwrap();
+        let Db::Postgres(connection) = &mut reading else { panic!("not Postgres") };
+        sqlx::raw_sql(statements).execute(&mut **connection).await.unwrap();
+        drop(reading);
+        store.put(vec![message(statements)]).await.unwrap();
+        assert!(stored(&database).await.contains(statements));
+        assert_eq!(inside_a_transaction(&database).await, 0);
+    }
+    let left: Vec<(String,)> = database.rows("select name from setting").await;
+    assert_eq!(left, [], "what was left open was never committed");
 }
 
 /// The raw pattern, so that the test above is known to be able to fail.
