@@ -37,6 +37,23 @@ macro_rules! on_both {
 }
 pub(crate) use on_both;
 
+/// Makes of each story `async fn name(engine: Engine)` the tests `name::sqlite` and `name::postgres`.
+#[macro_export]
+macro_rules! on_both_databases {
+    ($($name:ident),* $(,)?) => {$(
+        mod $name {
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn sqlite() {
+                super::$name($crate::database::Engine::Sqlite).await;
+            }
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn postgres() {
+                super::$name($crate::database::Engine::Postgres).await;
+            }
+        }
+    )*};
+}
+
 /// Makes the test `<name>::postgres` of each function `async fn name(Database)`.
 macro_rules! on_postgres {
     ($($name:ident),* $(,)?) => {$(
@@ -128,7 +145,9 @@ impl Database {
     }
 
     async fn remove(self) {
-        if let (Engine::Postgres, Some(server)) = (self.engine, server()) {
+        if self.engine == Engine::Postgres
+            && let Some(server) = server()
+        {
             administer(&server, format!("drop database {} with (force)", self.name())).await;
         }
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fluent_connector::app::App;
 use fluent_connector::config::value::Span;
 use fluent_connector::failure::{Class, Failure, Skip, reject, skip, waiting};
-use fluent_connector::queue::Message;
+use fluent_connector::queue::{Message, Note};
 use fluent_connector::store::{Mapping, Urgency};
 use futures_util::FutureExt;
 use serde_json::json;
@@ -38,8 +38,8 @@ async fn done_is_done_with_its_reason(database: Database) {
         routes.inbox("test.full", async |_: App, message: Message| {
             message.adopted();
             message.tell("Order 10001 was there already.");
-            message.note("order_status.unmapped", "Status X is not mapped.");
-            message.note("order.total", "A cent is missing.");
+            message.note(Note::new("order_status.unmapped", "Status X is not mapped."));
+            message.note(Note::new("order.total", "A cent is missing."));
             Ok(())
         });
     })
