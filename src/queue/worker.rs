@@ -96,21 +96,27 @@ impl Worker {
     /// those after that is lent to lanes that still have work, the heaviest first.
     async fn claim(&self) -> Result<usize, Error> {
         let weights: usize = self.lanes.iter().map(|slots| slots.lane.weight as usize).sum();
+        // A slot that becomes free meanwhile is for the next round, where its own lane comes first.
+        let mut free = self.free();
         let mut started = 0;
         let mut hungry = Vec::new();
         for slots in &self.lanes {
             let part = (self.shared * slots.lane.weight as usize).div_ceil(weights.max(1));
-            let lent = part.saturating_sub(slots.over()).min(self.free());
-            let limit = slots.lane.reserved.saturating_sub(slots.busy()) + lent;
+            let lent = part.saturating_sub(slots.over()).min(free);
+            let reserved = slots.lane.reserved.saturating_sub(slots.busy());
+            let limit = reserved + lent;
             let claimed = self.claim_of(slots, limit).await?;
             started += claimed;
+            free -= claimed.saturating_sub(reserved);
             // A lane of weight 0 has its reserved workers and no others.
             if claimed == limit && slots.lane.weight > 0 {
                 hungry.push(slots);
             }
         }
         for slots in hungry {
-            started += self.claim_of(slots, self.free()).await?;
+            let claimed = self.claim_of(slots, free).await?;
+            started += claimed;
+            free -= claimed;
         }
         Ok(started)
     }
