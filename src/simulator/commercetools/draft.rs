@@ -30,7 +30,10 @@ pub struct OrderDraft {
     custom: Option<(String, Value)>,
     without_sku: bool,
     from_cart: bool,
+    changes: Vec<Change>,
 }
+
+type Change = Box<dyn FnOnce(&mut Value)>;
 
 struct Line {
     sku: String,
@@ -54,6 +57,7 @@ impl OrderDraft {
             custom: None,
             without_sku: false,
             from_cart: false,
+            changes: Vec::new(),
         }
     }
 
@@ -122,6 +126,12 @@ impl OrderDraft {
         self
     }
 
+    /// Changes the whole document before anybody sees it: for what this draft has no word for.
+    pub fn changed(mut self, change: impl FnOnce(&mut Value) + 'static) -> Self {
+        self.changes.push(Box::new(change));
+        self
+    }
+
     /// Places the order and its payments; answers the order's id.
     ///
     /// # Panics
@@ -143,6 +153,9 @@ impl OrderDraft {
         let payments = self.pay(&mut project)?;
         if !payments.is_empty() {
             order["paymentInfo"] = json!({"payments": payments});
+        }
+        for change in std::mem::take(&mut self.changes) {
+            change(&mut order);
         }
         let stored = put(&mut project, orders, order)?;
         Ok(stored["id"].as_str().unwrap_or_default().to_owned())
