@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::operation::{self, Operation};
 use crate::clock::{Clock, Millis};
@@ -276,8 +277,10 @@ async fn grant(remote: Arc<Remote>, config: FluentRemote) -> Result<Grant, Error
 }
 
 #[derive(Deserialize)]
-struct Envelope<T> {
-    data: Option<T>,
+struct Envelope<'a> {
+    /// Read only once there are no errors: an error nulls the field that it belongs to.
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
     #[serde(default)]
     errors: Vec<Entry>,
 }
@@ -286,14 +289,13 @@ struct Envelope<T> {
 struct Entry {
     #[serde(default)]
     message: String,
-    #[serde(default)]
-    extensions: Extensions,
+    extensions: Option<Extensions>,
     /// Plain REST errors carry the code here.
     #[serde(default)]
     code: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Extensions {
     code: Option<String>,
 }
@@ -301,7 +303,8 @@ struct Extensions {
 impl Entry {
     /// The code, which some answers have only inside the message (2.4).
     fn code(&self) -> String {
-        let stated = self.extensions.code.clone().or_else(|| self.code.clone());
+        let stated = self.extensions.as_ref().and_then(|extensions| extensions.code.clone());
+        let stated = stated.or_else(|| self.code.clone());
         stated
             .or_else(|| {
                 self.message.split(|c: char| !c.is_ascii_alphanumeric()).find(|word| is_code(word)).map(Into::into)
@@ -319,7 +322,7 @@ fn is_code(word: &str) -> bool {
 }
 
 fn code_of(answer: &Answer) -> Option<String> {
-    let envelope: Envelope<serde::de::IgnoredAny> = serde_json::from_slice(&answer.body).ok()?;
+    let envelope: Envelope = serde_json::from_slice(&answer.body).ok()?;
     envelope.errors.first().map(Entry::code)
 }
 
@@ -342,13 +345,17 @@ fn judged<T: DeserializeOwned>(operation: &Operation, answer: &Answer) -> Result
         }
         _ => return Err(refused(status, "", format!("Fluent answered {status} to {}.", operation.name))),
     }
-    let envelope: Envelope<T> = serde_json::from_slice(&answer.body).map_err(|error| {
+    let unreadable = |error: serde_json::Error| {
         temporary(lost, format!("Fluent answered {} with something unreadable: {error}", operation.name), None)
-    })?;
+    };
+    let envelope: Envelope = serde_json::from_slice(&answer.body).map_err(unreadable)?;
     if let Some(entry) = envelope.errors.first() {
         return Err(coded(operation, status, entry));
     }
-    envelope.data.ok_or_else(|| temporary(lost, format!("Fluent answered {} without data.", operation.name), None))
+    let Some(data) = envelope.data else {
+        return Err(temporary(lost, format!("Fluent answered {} without data.", operation.name), None));
+    };
+    serde_json::from_str(data.get()).map_err(unreadable)
 }
 
 fn coded(operation: &Operation, status: u16, entry: &Entry) -> Error {

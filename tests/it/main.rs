@@ -2,6 +2,7 @@
 
 mod api;
 mod cli;
+mod customers;
 mod database;
 mod golden_commercetools_to_fluent;
 mod golden_fluent_to_commercetools;

@@ -1,6 +1,8 @@
 //! The world of a story: a daemon between both simulated platforms, on one database, under a clock
 //! that only the story moves.
 
+pub mod look;
+
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
