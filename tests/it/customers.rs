@@ -61,7 +61,7 @@ async fn a_guest_who_comes_again_is_the_same_customer(engine: Engine) {
 
 async fn two_orders_of_one_new_guest_at_once(engine: Engine) {
     let Some(world) = World::new(engine).await else { return };
-    let latency = std::time::Duration::from_millis(20);
+    let latency = std::time::Duration::from_millis(100);
     world.fluent.front().traffic(fluent_connector::simulator::Traffic { limit: None, latency });
     let ids: Vec<String> =
         (0..2).map(|number| world.commercetools.order(Some(&format!("{number}"))).guest(SAM).place()).collect();
@@ -72,6 +72,7 @@ async fn two_orders_of_one_new_guest_at_once(engine: Engine) {
         assert_eq!(world.arrived(&id)["customer"]["id"], customer["id"]);
     }
     assert_eq!(world.fluent_requests("CreateCustomer").len(), 2, "both tried, or this story shows nothing");
+    assert_eq!(world.fluent_requests("UpdateCustomer").len(), 1, "the slower one brings its name and phone");
     assert!(world.parked().await.is_empty());
     world.nothing_lost().await;
 }

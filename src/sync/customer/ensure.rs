@@ -100,7 +100,10 @@ impl Upsert<'_> {
             Ok(created) => Ok(Person { id: created.customer.id, username: self.mapped.create.username.clone() }),
             // Another order of the same buyer was faster.
             Err(error) if error.code == "C0123E" => match self.by_username().await? {
-                Some(person) => Ok(person),
+                Some(person) => {
+                    self.update(&person.username).await?;
+                    Ok(person)
+                }
                 None => Err(error.into()),
             },
             Err(error) => Err(error.into()),
