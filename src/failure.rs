@@ -18,6 +18,9 @@ pub enum Failure {
     /// Nothing is wrong with the message; try again later.
     #[error("{sentence}")]
     Retry { class: Class, sentence: String, after: Option<Duration> },
+    /// The same, after exactly this long: a look that has its own time, whatever the schedule says.
+    #[error("{sentence}")]
+    Again { class: Class, sentence: String, after: Duration },
     /// A person has to change something first; the message is parked.
     #[error("{sentence}")]
     Rejected { sentence: String },

@@ -85,7 +85,13 @@ impl Verdict {
             Err(Failure::Rejected { sentence }) => Self::end(Ending::Parked("rejected"), sentence),
             Err(Failure::Skipped { reason, sentence }) => Self::end(Ending::Skipped(reason.name()), sentence),
             Err(Failure::Waiting { key, sentence }) => Self::wait(queue, message, now, key, sentence),
-            Err(Failure::Retry { class, sentence, after }) => Self::retry(queue, message, now, class, sentence, after),
+            Err(Failure::Retry { class, sentence, after }) => {
+                let due = retry::due(now, &queue.app.config().queue.retry, message.attempt(), after);
+                Self::retry(queue, message, now, due, class, sentence)
+            }
+            Err(Failure::Again { class, sentence, after }) => {
+                Self::retry(queue, message, now, now + after.as_millis() as Millis, class, sentence)
+            }
         }
     }
 
@@ -106,14 +112,7 @@ impl Verdict {
         Self::Wait { key, due, held_since, detail: sentence }
     }
 
-    fn retry(
-        queue: &Queue,
-        message: &Message,
-        now: Millis,
-        class: Class,
-        sentence: String,
-        after: Option<Duration>,
-    ) -> Verdict {
+    fn retry(queue: &Queue, message: &Message, now: Millis, due: Millis, class: Class, sentence: String) -> Verdict {
         let config = queue.app.config();
         let held_since = message.held_since().unwrap_or(now);
         let give_up = config.routes.get(message.route()).and_then(|route| route.give_up);
@@ -121,7 +120,6 @@ impl Verdict {
             let detail = format!("{sentence} Given up after {} tries.", message.attempt());
             return Self::End { ending: Ending::Parked("gave-up"), detail, class: Some(class) };
         }
-        let due = retry::due(now, &config.queue.retry, message.attempt(), after);
         Self::Retry { due, held_since, class, detail: sentence }
     }
 
