@@ -34,6 +34,9 @@ pub struct Extra {
     /// Fluent order type: HD.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
+    /// When a create was sent whose outcome is not known: it may still appear.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unknown_since: Option<Millis>,
     /// `updatedOn` of the Fluent order that was last transferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fluent_updated_on: Option<String>,

@@ -9,6 +9,7 @@ mod golden_fluent_to_commercetools;
 mod layers;
 mod order_update;
 mod orders;
+mod orders_trouble;
 mod processes;
 mod proxy;
 mod queue;

@@ -30,7 +30,7 @@ pub const SINCE: &str = "order.since";
 const EXPAND: &[&str] =
     &["paymentInfo.payments[*]", "shippingInfo.shippingMethod", "shipping[*].shippingInfo.shippingMethod"];
 
-/// After an unknown outcome: look this long after it before a second create (C 5.3). A write may
+/// After an unknown outcome: pauses between the looks before a second create (C 5.3). A write may
 /// become visible late.
 const LOOKS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(10), Duration::from_secs(30)];
 
@@ -84,7 +84,10 @@ pub async fn send(app: App, message: Message) -> Outcome {
         return Ok(());
     }
     let order = read(&message, connection, &id).await?;
-    in_scope(&app, connection, &order).await?;
+    // Once a create may have been sent, whether the order is in Fluent comes first.
+    if pair.is_none() {
+        in_scope(&app, connection, &order).await?;
+    }
     let step = Step { app: &app, message: &message, connection, order: &order };
     step.run(pair).await
 }
@@ -157,9 +160,12 @@ impl Step<'_> {
         if let Some(existing) = adopt::find(self.message, self.connection, &names, self.order, &mapped.input).await? {
             return self.adopt(pair, existing).await;
         }
-        self.wait_for_late_writes()?;
+        if !first {
+            in_scope(self.app, self.connection, self.order).await?;
+        }
+        self.wait_for_late_writes(&pair)?;
         self.remember_reference(&mut pair, &name, &mapped).await?;
-        mapped.input.customer.id = customer::ensure(self.app, self.message, self.connection, self.order).await?;
+        mapped.input.customer.id = self.customer().await?;
         self.products(&mapped).await?;
         let fluent = self.connection.fluent.on(self.message.call());
         let created: Result<Created, Error> = fluent.run(&operation::CREATE_ORDER, json_input(&mapped.input)).await;
@@ -182,28 +188,46 @@ impl Step<'_> {
                     None => Err(Failure::retry(Class::Stale, error.sentence)),
                 }
             }
-            Err(error) if error.outcome_unknown() => {
-                Err(Failure::Retry { class: Class::UnknownOutcome, sentence: error.sentence, after: Some(LOOKS[0]) })
-            }
+            Err(error) if error.outcome_unknown() => Err(self.unknown(pair, error.sentence)),
             Err(error) => Err(error.into()),
         }
     }
 
+    async fn customer(&self) -> Result<String, Failure> {
+        let waits = |sentence| format!("Order {} waits for its customer; {sentence}", label(self.order));
+        match customer::ensure(self.app, self.message, self.connection, self.order).await {
+            Err(Failure::Retry { class, sentence, after }) => {
+                Err(Failure::Retry { class, sentence: waits(sentence), after })
+            }
+            ensured => ensured,
+        }
+    }
+
+    /// Remembers that the order may appear. The first time three looks follow; a create that keeps
+    /// failing goes by the schedule, but never before the last look would have come.
+    fn unknown(&self, mut pair: Pair, sentence: String) -> Failure {
+        let again = pair.extra.unknown_since.replace(self.app.clock().now()).is_some();
+        let row = pair.row(self.message);
+        self.message.with(move |tx| Box::pin(async move { tx.put_mapping(&row).await }));
+        let class = Class::UnknownOutcome;
+        match again {
+            false => Failure::Again { class, sentence, after: LOOKS[0] },
+            true => Failure::Retry { class, sentence, after: Some(LOOKS.iter().sum()) },
+        }
+    }
+
     /// After an unknown outcome a second create has to wait until the first can no longer appear.
-    fn wait_for_late_writes(&self) -> Outcome {
-        let (Some(since), Some(Class::UnknownOutcome)) = (self.message.held_since(), self.message.last_failure())
-        else {
-            return Ok(());
-        };
+    fn wait_for_late_writes(&self, pair: &Pair) -> Outcome {
+        let Some(since) = pair.extra.unknown_since else { return Ok(()) };
         let waited = Duration::from_millis((self.app.clock().now() - since).max(0) as u64);
         let mut looked = Duration::ZERO;
         for look in LOOKS {
             looked += look;
             if waited < looked {
-                return Err(Failure::Retry {
+                return Err(Failure::Again {
                     class: Class::UnknownOutcome,
                     sentence: format!("Order {} may still appear in Fluent; looking again.", label(self.order)),
-                    after: Some(looked - waited),
+                    after: looked - waited,
                 });
             }
         }
@@ -275,6 +299,7 @@ impl Step<'_> {
         pair.mapping.commercetools_key = self.order.order_number.clone();
         pair.mapping.commercetools_version = self.order.version;
         pair.mapping.state = "active".into();
+        pair.extra.unknown_since = None;
         let row = pair.row(self.message);
         let transactions: BTreeSet<String> = transactions.into_iter().collect();
         let (connection, message) = (self.connection.config.name.clone(), self.message.id());
