@@ -19,7 +19,7 @@ use super::operation::{self, Operation};
 use crate::clock::{Clock, Millis};
 use crate::config::model::FluentRemote;
 use crate::failure::Class;
-use crate::fluent::model::{OrderHeader, OrderHeaders, VariantRefs};
+use crate::fluent::model::{Connection, OrderHeader, OrderHeaders, OrderItem, VariantRefs};
 use crate::remote::{Answer, Call, Coalescer, Credential, Error, Grant, Kind, Limits, Remote, Request};
 
 /// Largest body we send; the platform refuses more than 2 MB with 413 (2.3).
@@ -108,6 +108,37 @@ impl Client {
     pub async fn variant_exists(&self, sku: &str) -> Result<bool, Error> {
         let call = Call { lane: self.call.lane.clone(), correlation: String::new() };
         Ok(self.variants.find((call, sku.to_owned())).await?.is_some())
+    }
+
+    /// The items of an order after a cursor, or all of them; page by page.
+    ///
+    /// # Errors
+    /// As for [`Client::run`]; a page that is announced but does not come is a failed read.
+    pub async fn order_items(&self, id: &str, after: Option<&str>) -> Result<Vec<OrderItem>, Error> {
+        #[derive(Deserialize)]
+        struct Found {
+            #[serde(rename = "orderById")]
+            order: Option<Items>,
+        }
+        #[derive(Deserialize)]
+        struct Items {
+            items: Connection<OrderItem>,
+        }
+        let (mut items, mut after) = (Vec::new(), after.map(str::to_owned));
+        loop {
+            let found: Found = self.run(&operation::ORDER_ITEMS, json!({"id": id, "after": after})).await?;
+            let Some(order) = found.order else { return Ok(items) };
+            if order.items.is_broken() {
+                let sentence = format!("Fluent announced more items of order {id} but sent none.");
+                let kind = Kind::Temporary(Class::Server);
+                return Err(Error { kind, status: 200, code: String::new(), sentence, after: None });
+            }
+            after = order.items.next().map(str::to_owned);
+            items.extend(order.items.edges.into_iter().map(|edge| edge.node));
+            if after.is_none() {
+                return Ok(items);
+            }
+        }
     }
 
     /// Fluent's clock as of its last answer; asks for something small if it never answered yet.

@@ -92,6 +92,21 @@ impl Order {
     }
 }
 
+/// What an item of an order says about what was ordered.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct OrderItem {
+    pub quantity: i64,
+    pub currency: Option<String>,
+    pub product: ProductRef,
+}
+
+/// The product of an item: a SKU.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct ProductRef {
+    #[serde(rename = "ref")]
+    pub reference: String,
+}
+
 /// A link to an entity by id.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Id {

@@ -36,6 +36,7 @@ operations! {
     CREATE_STANDARD_PRODUCT = "CreateStandardProduct", "createStandardProduct", "create_standard_product.graphql", write;
     CREATE_VARIANT_PRODUCT = "CreateVariantProduct", "createVariantProduct", "create_variant_product.graphql", write;
     ORDERS_BY_REF = "OrdersByRef", "orders", "orders_by_ref.graphql";
+    ORDER_ITEMS = "OrderItems", "orderById", "order_items.graphql";
     CREATE_ORDER = "CreateOrder", "createOrder", "create_order.graphql", write;
     ORDER_TRANSACTIONS = "OrderTransactions", "orderById", "order_transactions.graphql";
     CREATE_FINANCIAL_TRANSACTION = "CreateFinancialTransaction", "createFinancialTransaction", "create_financial_transaction.graphql", write;

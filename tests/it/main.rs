@@ -9,6 +9,8 @@ mod golden_fluent_to_commercetools;
 mod layers;
 mod order_update;
 mod orders;
+mod orders_adopt;
+mod orders_scope;
 mod orders_trouble;
 mod processes;
 mod products;

@@ -1,7 +1,9 @@
 //! The world of a story: a daemon between both simulated platforms, on one database, under a clock
 //! that only the story moves.
 
+pub mod daemons;
 pub mod look;
+pub mod others;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -103,6 +103,13 @@ impl Fluent {
         self.add("mutation($input: CreateOrderInput) { added: createOrder(input: $input) { id } }", &input)
     }
 
+    /// Adds a payment to an order as if another system had; `input` is a
+    /// `CreateFinancialTransactionInput`. Returns its id.
+    pub fn add_transaction(&self, input: Value) -> Result<String, Rejected> {
+        let query = "mutation($input: CreateFinancialTransactionInput) { added: createFinancialTransaction(input: $input) { id } }";
+        self.add(query, &input)
+    }
+
     /// Adds a setting as if an operator had; `input` is a `CreateSettingInput`. Returns its id.
     pub fn add_setting(&self, input: Value) -> Result<String, Rejected> {
         self.add("mutation($input: CreateSettingInput) { added: createSetting(input: $input) { id } }", &input)

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::{create, label, payment};
 use crate::app::Connection as Link;
-use crate::commercetools::model::{Number, Order};
+use crate::commercetools::model::{Number, Order, Payment};
 use crate::failure::Failure;
 use crate::fluent::input::{CreateOrderInput, Decimal};
-use crate::fluent::model::{Attribute, Connection};
-use crate::fluent::operation;
+use crate::fluent::model::{Attribute, Connection, OrderItem};
+use crate::fluent::{Client, operation};
 use crate::queue::Message;
 use crate::sync::attribute::own;
 use crate::sync::text::Notes;
@@ -26,27 +26,15 @@ pub struct Existing {
     pub reference: String,
     total_price: Option<Box<RawValue>>,
     attributes: Option<Vec<Attribute>>,
-    items: Connection<Item>,
+    items: Connection<OrderItem>,
     financial_transactions: Option<Connection<Transaction>>,
-}
-
-#[derive(Debug, Deserialize)]
-struct Item {
-    quantity: i64,
-    currency: Option<String>,
-    product: Product,
-}
-
-#[derive(Debug, Deserialize)]
-struct Product {
-    #[serde(rename = "ref")]
-    reference: String,
 }
 
 #[derive(Debug, Deserialize)]
 struct Transaction {
     #[serde(rename = "ref")]
     reference: Option<String>,
+    total: Option<Box<RawValue>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -70,7 +58,11 @@ pub async fn find(
     let found: Orders = fluent.run(&operation::ORDERS_BY_REF, variables).await?;
     let mut taken = None;
     for existing in found.orders.edges.into_iter().map(|edge| edge.node) {
-        if is_ours(&existing, order, input, link) {
+        let ours = match identity(&existing, link) {
+            Some(id) => id.as_str() == Some(&order.id),
+            None => is_equal(&existing, &items(&fluent, &existing).await?, input),
+        };
+        if ours {
             return Ok(Some(existing));
         }
         // Another ref of the list may belong to anybody; only our own must be free.
@@ -86,15 +78,26 @@ pub async fn find(
     }
 }
 
-/// By the identity attribute; without one, by what was bought and what it cost.
-fn is_ours(existing: &Existing, order: &Order, input: &CreateOrderInput, link: &Link) -> bool {
-    let identity = own(&link.config, "OrderId");
-    let attribute = existing.attributes.iter().flatten().find(|attribute| attribute.name == identity);
-    if let Some(attribute) = attribute {
-        return attribute.value.as_str() == Some(&order.id);
+/// The commercetools order that it says it is.
+fn identity<'a>(existing: &'a Existing, link: &Link) -> Option<&'a Value> {
+    let name = own(&link.config, "OrderId");
+    let attribute = existing.attributes.iter().flatten().find(|attribute| attribute.name == name);
+    attribute.map(|attribute| &attribute.value)
+}
+
+/// All items: the look-up shows the first hundred.
+async fn items(fluent: &Client, existing: &Existing) -> Result<Vec<OrderItem>, Failure> {
+    let mut items: Vec<OrderItem> = existing.items.nodes().cloned().collect();
+    if existing.items.page_info.has_next_page {
+        items.extend(fluent.order_items(&existing.id, existing.items.next()).await?);
     }
+    Ok(items)
+}
+
+/// Does it hold what was bought, at the same price?
+fn is_equal(existing: &Existing, items: &[OrderItem], input: &CreateOrderInput) -> bool {
     let mut theirs: BTreeMap<&str, i64> = BTreeMap::new();
-    for item in existing.items.nodes() {
+    for item in items {
         *theirs.entry(&item.product.reference).or_default() += item.quantity;
     }
     let mut ours: BTreeMap<&str, i64> = BTreeMap::new();
@@ -102,10 +105,34 @@ fn is_ours(existing: &Existing, order: &Order, input: &CreateOrderInput, link: &
         *ours.entry(&item.product_ref).or_default() += i64::from(item.quantity);
     }
     let currency = input.items.first().map(|item| item.currency.as_str());
-    let currencies = existing.items.nodes().all(|item| item.currency.as_deref().is_none_or(|c| Some(c) == currency));
-    let total = existing.total_price.as_ref().and_then(|total| total.get().parse::<Number>().ok());
-    let total = total.map(|total| Decimal::new(total.unscaled, total.scale));
-    theirs == ours && currencies && total == input.total_price
+    let currencies = items.iter().all(|item| item.currency.as_deref().is_none_or(|c| Some(c) == currency));
+    theirs == ours && currencies && decimal(existing.total_price.as_deref()) == input.total_price
+}
+
+fn decimal(number: Option<&RawValue>) -> Option<Decimal> {
+    let number: Number = number?.get().parse().ok()?;
+    Some(Decimal::new(number.unscaled, number.scale))
+}
+
+/// What Fluent shows of a transaction must be what would be sent now if it were missing.
+fn check(
+    had: &Transaction,
+    payment: &Payment,
+    sent: &BTreeSet<String>,
+    existing: &Existing,
+    link: &Link,
+) -> Result<(), Failure> {
+    let (Some(reference), Some(theirs)) = (&had.reference, decimal(had.total.as_deref())) else { return Ok(()) };
+    let mut others = sent.clone();
+    others.remove(reference);
+    let due = payment::later_transactions(payment, &others, &existing.id, &link.config, &mut Notes::default())?;
+    match due.into_iter().find(|input| input.transaction.reference == *reference) {
+        Some(input) if input.transaction.amount != theirs => Err(Failure::rejected(format!(
+            "Fluent already holds transaction {reference} with {theirs}, commercetools says {}.",
+            input.transaction.amount
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Creates the transactions that the order in Fluent lacks; answers the refs of all it then has.
@@ -118,12 +145,15 @@ pub async fn add_transactions(
     order: &Order,
     existing: &Existing,
 ) -> Result<BTreeSet<String>, Failure> {
-    let had = existing.financial_transactions.iter().flat_map(Connection::nodes);
-    let mut sent: BTreeSet<String> = had.filter_map(|transaction| transaction.reference.clone()).collect();
+    let had: Vec<&Transaction> = existing.financial_transactions.iter().flat_map(Connection::nodes).collect();
+    let mut sent: BTreeSet<String> = had.iter().filter_map(|transaction| transaction.reference.clone()).collect();
     let fluent = link.fluent.on(message.call());
     let mut notes = Notes::default();
     let payments = order.payment_info.iter().flat_map(|info| &info.payments).filter_map(|payment| payment.obj.as_ref());
     for payment in payments {
+        for transaction in &had {
+            check(transaction, payment, &sent, existing, link)?;
+        }
         for input in payment::later_transactions(payment, &sent.clone(), &existing.id, &link.config, &mut notes)? {
             let created: Result<serde_json::Value, _> =
                 fluent.run(&operation::CREATE_FINANCIAL_TRANSACTION, create::json_input(&input)).await;
