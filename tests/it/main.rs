@@ -18,6 +18,7 @@ mod proxy;
 mod queue;
 mod settle;
 mod source;
+mod status;
 mod store;
 mod structure;
 mod summary;

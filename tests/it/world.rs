@@ -252,6 +252,13 @@ connections:
         self.settle().await;
     }
 
+    /// Lets everything run for a few moments of real time, without waiting for it.
+    pub async fn breathe(&self, moments: usize) {
+        for _ in 0..moments {
+            tick().await;
+        }
+    }
+
     /// Moves time in steps, so that what falls due in between happens in its order.
     pub async fn pass(&self, whole: Duration, step: Duration) {
         let mut left = whole;
