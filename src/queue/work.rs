@@ -166,7 +166,12 @@ async fn commit(queue: &Queue, message: &Message, verdict: Verdict, findings: Fi
         Err(error) => {
             tracing::error!("{subject}: the outcome could not be stored, the message runs again: {error}");
             let sentence = format!("The outcome could not be stored: {error}.");
-            keep(queue, message, |now| Verdict::retry(queue, message, now, Class::Store, sentence.clone(), None)).await;
+            let schedule = &queue.app.config().queue.retry;
+            let again = |now| {
+                let due = retry::due(now, schedule, message.attempt(), None);
+                Verdict::retry(queue, message, now, due, Class::Store, sentence.clone())
+            };
+            keep(queue, message, again).await;
         }
     }
 }
