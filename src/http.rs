@@ -15,13 +15,10 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::http::HeaderValue;
-use axum::http::header::{CACHE_CONTROL, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{delete, get, post};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::set_header::SetResponseHeaderLayer;
-use tower_http::timeout::TimeoutLayer;
 
 use crate::clock::Millis;
 use crate::fluent::webhook::Key;
@@ -85,22 +82,16 @@ impl Surface {
             .route("/api/v1/explain/orders/{order}", get(api::explain::order))
             .route("/api/v1/tokens", get(api::tokens::list).post(api::tokens::create))
             .route("/api/v1/tokens/{id}", delete(api::tokens::revoke))
-            .layer(DefaultBodyLimit::max(limits.body.0 as usize))
-            .layer(SetResponseHeaderLayer::overriding(CACHE_CONTROL, HeaderValue::from_static("no-store")));
+            .layer(DefaultBodyLimit::max(limits.body.0 as usize));
         webhooks
             .merge(rest)
             .merge(api)
             .fallback(answer::no_such_path)
             .method_not_allowed_fallback(answer::no_such_method)
             .layer(axum::Extension(access))
-            .layer(SetResponseHeaderLayer::overriding(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")))
-            .layer(SetResponseHeaderLayer::overriding(REFERRER_POLICY, HeaderValue::from_static("no-referrer")))
-            .layer(TimeoutLayer::with_status_code(
-                axum::http::StatusCode::SERVICE_UNAVAILABLE,
-                limits.request_timeout.0,
-            ))
+            .layer(from_fn_with_state(limits.request_timeout.0, answer::in_time))
             .layer(CatchPanicLayer::custom(answer::panicked))
-            .layer(axum::middleware::from_fn(answer::request_id))
+            .layer(from_fn(answer::dress))
             .with_state(self.clone())
     }
 
