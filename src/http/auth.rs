@@ -106,38 +106,61 @@ async fn touch(surface: &Surface, token: &Token, now: Millis) -> Result<(), Prob
     Ok(())
 }
 
-/// Failed authentications per source address. Only failures are counted and only failures are
-/// refused: nobody can lock out a valid sender.
+/// Failed authentications per source address (`surfaces.md` 3.5). Only failures are counted and only
+/// failures are refused: nobody can lock out a valid sender.
 pub struct Failures {
     per_minute: f64,
-    seen: Mutex<HashMap<Peer, Window>>,
+    seen: Mutex<HashMap<Peer, Record>>,
 }
 
+/// What is known of one address.
 #[derive(Default)]
-struct Window {
+struct Record {
+    /// Start of the minute that is counted.
     since: Millis,
     count: u32,
+    /// Refused until then …
+    until: Millis,
+    /// … for so long, in milliseconds.
+    pause: Millis,
 }
+
+/// A count starts anew after this.
+const MINUTE: Millis = 60_000;
+/// Longest pause; whoever kept quiet for as long is a stranger again.
+const LONGEST: Millis = 15 * MINUTE;
+/// Addresses that are told apart; more share one count, so that memory stays bounded.
+const ADDRESSES: usize = 10_000;
 
 impl Failures {
     pub fn new(rate: Rate) -> Self {
         Self { per_minute: rate.0 * 60.0, seen: Mutex::default() }
     }
 
-    /// Counts a failure; answers `refusal`, or 429 once there were too many within a minute.
+    /// Counts a failure; answers `refusal`, or 429 once there were too many within a minute. Each
+    /// pause is twice as long as the one before.
     pub fn count(&self, surface: &Surface, peer: Peer, refusal: Problem) -> Problem {
         let now = surface.queue().app.clock().now();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        seen.retain(|_, window| now - window.since < 60_000);
-        let window = seen.entry(peer).or_insert(Window { since: now, count: 0 });
-        window.count += 1;
-        if window.count == 1 {
-            tracing::warn!(source_ip = ?peer.0, "failed authentication");
+        seen.retain(|_, record| now - record.since < MINUTE || now < record.until + LONGEST);
+        let peer = if seen.len() < ADDRESSES || seen.contains_key(&peer) { peer } else { Peer(None) };
+        let record = seen.entry(peer).or_insert(Record { since: now, ..Record::default() });
+        if now >= record.until {
+            if now - record.since >= MINUTE {
+                (record.since, record.count) = (now, 0);
+            }
+            record.count += 1;
+            if record.count == 1 {
+                tracing::warn!(source_ip = ?peer.0, "failed authentication");
+            }
+            if f64::from(record.count) <= self.per_minute {
+                return refusal;
+            }
+            record.pause = (record.pause * 2).clamp(MINUTE, LONGEST);
+            (record.until, record.count) = (now + record.pause, 0);
         }
-        match f64::from(window.count) > self.per_minute {
-            true => Problem::rate_limited("Too many failed authentications from this address.").after(60),
-            false => refusal,
-        }
+        let seconds = (record.until - now).div_euclid(1000).max(1) as u64;
+        Problem::rate_limited("Too many failed authentications from this address.").after(seconds)
     }
 }
 
