@@ -7,12 +7,13 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
 use super::Surface;
-use super::answer::Problem;
+use super::answer::{self, Problem};
 use super::auth::Peer;
 use crate::app::Connection;
 use crate::config::model::Signature;
@@ -73,7 +74,8 @@ async fn accept(
     }
     json_only(headers)?;
     let candidates = candidates(surface, named, token).await?;
-    let signed = signers(surface, &candidates, headers, &body)?;
+    let signed = signers(surface, &candidates, headers, &body);
+    let signed = signed.map_err(|refusal| surface.0.failures.count(surface, peer, refusal))?;
     if signed.is_empty() {
         let refusal = Problem::unauthenticated("No key of this connector verifies the signature of this webhook.");
         return Err(surface.0.failures.count(surface, peer, refusal));
@@ -90,12 +92,16 @@ async fn accept(
         let refusal = Problem::unauthenticated("The key that signed this webhook belongs to another connection.");
         return Err(surface.0.failures.count(surface, peer, refusal));
     }
-    store(surface, connection, webhook, body).await
+    store(surface, connection, webhook, headers, body).await
 }
 
 fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
-    let kind = headers.get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or("application/json");
-    match kind.starts_with("application/json") {
+    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+        return Err(Problem::unsupported_media_type("A webhook is not compressed."));
+    }
+    let Some(kind) = headers.get(CONTENT_TYPE) else { return Ok(()) };
+    let essence = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
+    match essence.trim().eq_ignore_ascii_case("application/json") {
         true => Ok(()),
         false => Err(Problem::unsupported_media_type("A webhook is application/json.")),
     }
@@ -170,7 +176,13 @@ fn owns(connection: &Connection, webhook: &Webhook) -> bool {
     fluent.account.eq_ignore_ascii_case(&webhook.account_id) && fluent.retailer_id.to_string() == webhook.retailer_id
 }
 
-async fn store(surface: &Surface, connection: &Connection, webhook: Webhook, body: Bytes) -> Answer {
+async fn store(
+    surface: &Surface,
+    connection: &Connection,
+    webhook: Webhook,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Answer {
     let queue = surface.queue();
     let key = format!("{}:{}", webhook.account_id.to_uppercase(), webhook.id);
     let payload = json!({
@@ -183,14 +195,17 @@ async fn store(surface: &Surface, connection: &Connection, webhook: Webhook, bod
         None => ("fluent.unrouted", Some(format!("webhook.no_route: {} is bound to no route.", webhook.name))),
     };
     let mut draft =
-        queue.draft(&connection.config.name, route, key, Source::Webhook).payload(payload).body(body.to_vec());
+        queue.draft(&connection.config.name, route, &key, Source::Webhook).payload(payload).body(body.to_vec());
+    if let Some(theirs) = answer::correlation(headers) {
+        draft = draft.correlation(theirs);
+    }
     if let Some(why) = unrouted {
         draft = draft.ended(Ending::Skipped("ignored"), why);
     }
     let put = queue.put(vec![draft]).await?;
     let (id, status) = match put.first() {
-        Some(Put::Accepted(id)) => (json!(id), "accepted"),
-        _ => (Value::Null, "duplicate"),
+        Some(Put::Accepted(id)) => (Some(*id), "accepted"),
+        _ => (queue.app.store().read().await?.message_id(&connection.config.name, route, &key).await?, "duplicate"),
     };
     Ok(Json(json!({"id": id, "status": status})))
 }

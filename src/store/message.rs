@@ -356,6 +356,18 @@ impl Db {
         }))
     }
 
+    /// The message that was put with this key.
+    pub async fn message_id(&mut self, connection: &str, route: &str, key: &str) -> Result<Option<Uuid>> {
+        Ok(on!(self, |c| {
+            sqlx::query_scalar("select id from message where connection = $1 and route = $2 and key = $3")
+                .bind(connection)
+                .bind(route)
+                .bind(key)
+                .fetch_optional(c)
+                .await?
+        }))
+    }
+
     /// The body of a message as it was received.
     pub async fn message_body(&mut self, id: Uuid) -> Result<Option<Vec<u8>>> {
         let body: Option<(Option<Vec<u8>>,)> =

@@ -1,9 +1,11 @@
 //! The one integration-test program: a module per story, so that the whole tree is linked once.
 
 mod api;
+mod caller;
 mod cli;
 mod customers;
 mod database;
+mod database_gone;
 mod golden_commercetools_to_fluent;
 mod golden_fluent_to_commercetools;
 mod layers;
@@ -12,10 +14,13 @@ mod orders;
 mod orders_adopt;
 mod orders_scope;
 mod orders_trouble;
+mod plain_intake;
+mod poll;
 mod processes;
 mod products;
 mod proxy;
 mod queue;
+mod restart;
 mod settle;
 mod source;
 mod status;
@@ -24,4 +29,5 @@ mod structure;
 mod summary;
 mod surface;
 mod totals;
+mod webhook;
 mod world;

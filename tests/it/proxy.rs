@@ -37,7 +37,7 @@ struct Control {
 
 impl Proxy {
     /// Listens on a free port of loopback and passes everything to `target` (`host:port`).
-    async fn start(target: &str) -> Self {
+    pub async fn start(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let control = Arc::new(Control {

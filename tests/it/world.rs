@@ -20,6 +20,7 @@ use fluent_connector::store::{Filter, Row, Token, token};
 use serde_json::Value;
 
 use crate::database::{Database, Engine};
+use crate::proxy::{self, Proxy};
 
 /// 2026-06-15T10:00:00Z
 pub const START: i64 = 1_781_517_600_000;
@@ -27,10 +28,14 @@ pub const START: i64 = 1_781_517_600_000;
 /// Both platforms, the database, and the daemons on it.
 pub struct World {
     pub clock: Clock,
+    /// Fluent's own clock; it moves with ours.
+    fluent_clock: Clock,
     pub commercetools: Commercetools,
     pub fluent: Fluent,
     pub database: Database,
     pub daemons: Vec<Daemon>,
+    /// What stands between the daemons and Postgres, if the story asked for it.
+    proxy: Option<(Proxy, String)>,
     settings: Settings,
 }
 
@@ -41,6 +46,12 @@ pub struct Settings {
     pub connection: String,
     /// Further top-level sections.
     pub top: String,
+    /// A second file, whose values win over all others; further connections go here.
+    pub over: String,
+    /// Put a proxy before Postgres.
+    pub proxied: bool,
+    /// How many milliseconds Fluent's clock is ahead of ours.
+    pub fluent_ahead: i64,
     /// The order webhook of Fluent is not delivered at all.
     pub without_webhooks: bool,
     /// commercetools delivers nothing.
@@ -69,9 +80,18 @@ impl World {
         commercetools.seed_shop();
         let mut options = settings.fluent.clone().unwrap_or_default();
         options.workflow.automatic = settings.automatic;
-        let fluent = Fluent::start(clock.clone(), options).await.unwrap();
+        let fluent_clock = match settings.fluent_ahead {
+            0 => clock.clone(),
+            ahead => Clock::simulated(START + ahead),
+        };
+        let fluent = Fluent::start(fluent_clock.clone(), options).await.unwrap();
         fluent.seed_shop(&commercetools::ARTICLES.map(|article| article.sku));
-        let mut world = World { clock, commercetools, fluent, database, daemons: Vec::new(), settings };
+        let proxy = match settings.proxied {
+            true => Some(proxy::through(&database).await),
+            false => None,
+        };
+        let daemons = Vec::new();
+        let mut world = World { clock, fluent_clock, commercetools, fluent, database, daemons, proxy, settings };
         world.start_daemon().await;
         world.connect().await;
         Some(world)
@@ -88,8 +108,10 @@ impl World {
         let number = NUMBER.fetch_add(1, Ordering::SeqCst);
         let file = self.database.folder.path().join(format!("config-{number}.yml"));
         let socket = self.database.folder.path().join(format!("admin-{number}.sock"));
+        let over = self.database.folder.path().join(format!("over-{number}.yml"));
         std::fs::write(&file, self.configuration("127.0.0.1:0", &socket)).unwrap();
-        let loaded = config::load(&Sources { files: vec![file], ..Sources::default() })
+        std::fs::write(&over, &self.settings.over).unwrap();
+        let loaded = config::load(&Sources { files: vec![file, over], ..Sources::default() })
             .unwrap_or_else(|problems| panic!("{problems}"));
         let mut routes = Routes::default();
         fluent_connector::standard(&mut routes);
@@ -99,6 +121,18 @@ impl World {
         config::check(&loaded, &names).await.unwrap_or_else(|problems| panic!("{problems}"));
         self.daemons.push(Daemon::start(loaded.config, routes, self.clock.clone()).await.unwrap());
         self.daemons.len() - 1
+    }
+
+    /// Stops the first daemon as an operator would.
+    pub async fn stop_daemon(&mut self) {
+        self.daemons.remove(0).stop().await;
+    }
+
+    /// Stops the first daemon and starts another one with the settings as they are now.
+    pub async fn restart(&mut self) {
+        self.stop_daemon().await;
+        self.start_daemon().await;
+        self.settle().await;
     }
 
     /// A configuration for a daemon in this world.
@@ -136,7 +170,7 @@ connections:
 {connection}
 "#,
             socket = socket.display(),
-            database = self.database.url,
+            database = self.proxy.as_ref().map_or(&self.database.url, |(_, url)| url),
             top = self.settings.top,
             project = shop.project_key,
             shop_url = self.commercetools.url(),
@@ -174,11 +208,26 @@ connections:
         format!("http://{}", self.daemons[daemon].address)
     }
 
-    /// An API token with these scopes.
+    /// The proxy before Postgres.
+    pub fn proxy(&self) -> &Proxy {
+        &self.proxy.as_ref().expect("Settings::proxied").0
+    }
+
+    /// Takes over other settings; daemons that start from now on have them.
+    pub fn change(&mut self, change: impl FnOnce(&mut Settings)) {
+        change(&mut self.settings);
+    }
+
+    /// An API token with these scopes for connection `main`.
     pub async fn token(&self, scopes: &[&str]) -> String {
+        self.token_with(scopes, |_| {}).await
+    }
+
+    /// The same with an expiry, another connection …
+    pub async fn token_with(&self, scopes: &[&str], adapt: impl FnOnce(&mut Token)) -> String {
         use secrecy::ExposeSecret;
         let (id, full) = token::generate();
-        let row = Token {
+        let mut row = Token {
             name: format!("story {id}"),
             hash: token::hash(&full).unwrap(),
             id,
@@ -190,6 +239,7 @@ connections:
             last_used: None,
             revoked: None,
         };
+        adapt(&mut row);
         let store = self.daemons[0].app.store();
         let write = store.write(fluent_connector::store::Urgency::Urgent, move |tx| {
             Box::pin(async move { tx.put_token(&row).await })
@@ -248,7 +298,7 @@ connections:
 
     /// Moves time and waits until everything that fell due is done.
     pub async fn advance(&self, by: Duration) {
-        self.clock.advance(by);
+        self.tick(by);
         self.settle().await;
     }
 
@@ -256,6 +306,14 @@ connections:
     pub async fn breathe(&self, moments: usize) {
         for _ in 0..moments {
             tick().await;
+        }
+    }
+
+    /// Moves time and waits for nothing.
+    pub fn tick(&self, by: Duration) {
+        self.clock.advance(by);
+        if self.settings.fluent_ahead != 0 {
+            self.fluent_clock.advance(by);
         }
     }
 
