@@ -70,7 +70,11 @@ impl Notification {
             project_key: needed("/projectKey")?,
             resource_type: needed("/resource/typeId")?,
             resource_id: needed("/resource/id")?,
-            message_type: if message { needed("/type")? } else { kind },
+            message_type: match message {
+                // Without its payload a notification may have no type of its own.
+                true => text("/payloadNotIncluded/payloadType").map_or_else(|| needed("/type"), Ok)?,
+                false => kind,
+            },
             sequence_number: platform.get("sequenceNumber").and_then(Value::as_i64),
             resource_version: version.and_then(Value::as_i64).unwrap_or(0),
             client_id: text("/lastModifiedBy/clientId"),

@@ -166,7 +166,8 @@ pub(super) fn client(id: &str) -> Value {
     json!({"clientId": id, "isPlatformClient": false})
 }
 
-/// The notification of a Message in Platform format (A6); the payload is left out above 256 KB.
+/// The notification of a Message in Platform format (A6); the payload is left out above 256 KB,
+/// and the type with it (API reference, MessageDeliveryPayload).
 pub(super) fn notification(project_key: &str, message: &Value) -> Value {
     let mut notification = message.clone();
     notification["notificationType"] = "Message".into();
@@ -182,7 +183,7 @@ pub(super) fn notification(project_key: &str, message: &Value) -> Value {
     notification
 }
 
-const COMMON: [&str; 14] = [
+const COMMON: [&str; 13] = [
     "notificationType",
     "projectKey",
     "id",
@@ -191,7 +192,6 @@ const COMMON: [&str; 14] = [
     "resource",
     "resourceVersion",
     "resourceUserProvidedIdentifiers",
-    "type",
     "createdAt",
     "lastModifiedAt",
     "createdBy",
