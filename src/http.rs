@@ -6,6 +6,7 @@
 mod answer;
 mod api;
 mod auth;
+mod body;
 mod health;
 mod intake;
 mod webhook;
@@ -89,6 +90,7 @@ impl Surface {
             .fallback(answer::no_such_path)
             .method_not_allowed_fallback(answer::no_such_method)
             .layer(axum::Extension(access))
+            .layer(from_fn(auth::no_token_in_query))
             .layer(from_fn_with_state(limits.request_timeout.0, answer::in_time))
             .layer(CatchPanicLayer::custom(answer::panicked))
             .layer(from_fn(answer::dress))

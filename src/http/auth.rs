@@ -4,10 +4,15 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Mutex, PoisonError};
 
+use axum::extract::Request;
 use axum::extract::connect_info::Connected;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use axum::serve::IncomingStream;
 use futures_util::FutureExt;
+use percent_encoding::percent_decode_str;
 use tokio::net::{TcpListener, UnixListener};
 
 use super::Surface;
@@ -75,11 +80,29 @@ pub async fn actor(surface: &Surface, access: Access, peer: Peer, headers: &Head
         let scopes = token::every_scope().map(str::to_owned).collect();
         return Ok(Actor { name: "admin socket".into(), scopes, connections: vec!["*".into()] });
     }
-    let presented = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.strip_prefix("Bearer "))
-        .and_then(|text| token::present(text.trim()));
+    let presented = bearer(headers);
+    identified(surface, peer, presented).await
+}
+
+/// The same for those who only send: some of them can set nothing but `x-api-key`.
+///
+/// # Errors
+/// As [`actor`].
+pub async fn sender(surface: &Surface, access: Access, peer: Peer, headers: &HeaderMap) -> Result<Actor, Problem> {
+    match headers.get("x-api-key").filter(|_| access == Access::Network && !headers.contains_key(AUTHORIZATION)) {
+        Some(key) => identified(surface, peer, key.to_str().ok()).await,
+        None => actor(surface, access, peer, headers).await,
+    }
+}
+
+/// Schemes have no case (RFC 9110 11.1).
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+async fn identified(surface: &Surface, peer: Peer, text: Option<&str>) -> Result<Actor, Problem> {
+    let presented = text.and_then(|text| token::present(text.trim()));
     let refusal = || Problem::unauthenticated("A valid API token is needed: Authorization: Bearer flc_….");
     let Some(presented) = presented else { return Err(surface.0.failures.count(surface, peer, refusal())) };
     let store = surface.queue().app.store();
@@ -94,6 +117,21 @@ pub async fn actor(surface: &Surface, access: Access, peer: Peer, headers: &Head
             Ok(Actor { name, scopes: token.scopes.0, connections: token.connections.0 })
         }
         None => Err(surface.0.failures.count(surface, peer, refusal())),
+    }
+}
+
+/// Refuses a token in a query string, where it would end up in the logs of every proxy, whatever else
+/// the request says.
+pub async fn no_token_in_query(request: Request, next: Next) -> Response {
+    const NAMES: [&str; 5] = ["access_token", "token", "api_key", "apikey", "x-api-key"];
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let carries = |pair: &str| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        NAMES.contains(&decoded(name).to_ascii_lowercase().as_str()) || decoded(value).contains("flc_")
+    };
+    match request.uri().query().is_some_and(|query| query.split('&').any(carries)) {
+        true => Problem::malformed("A token in a query string is not taken; send it in a header.").into_response(),
+        false => next.run(request).await,
     }
 }
 

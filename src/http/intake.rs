@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::Surface;
-use super::answer::Problem;
+use super::answer::{self, Problem};
 use super::auth::{self, Access, Peer};
+use super::body::{self, Sent};
 use crate::app::Connection;
 use crate::commercetools::notification::{Notification, Subject};
 use crate::queue::Draft;
@@ -31,7 +32,7 @@ pub async fn plain(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<(StatusCode, Json<Value>), Problem> {
-    let actor = auth::actor(&surface, access, peer, &headers).await?;
+    let actor = auth::sender(&surface, access, peer, &headers).await?;
     actor.may("intake:commercetools")?;
     let app = &surface.queue().app;
     let connection = app.connection(&name).filter(|_| actor.sees(&name));
@@ -42,7 +43,13 @@ pub async fn plain(
     if surface.0.draining.is_cancelled() {
         return Err(Problem::unavailable("The connector is stopping.").after(2));
     }
-    let drafts = drafts(&surface, connection, &body)?;
+    let mut drafts = match body::inflated(&headers, body, app.config().server.limits.body.0 as usize)? {
+        Sent::Plain(body) => drafts(&surface, connection, &body)?,
+        Sent::Broken(body) => vec![unreadable(&surface, connection, &body, "This is not gzip.")],
+    };
+    if let Some(theirs) = answer::correlation(&headers) {
+        drafts = drafts.into_iter().map(|draft| draft.correlation(&theirs)).collect();
+    }
     let puts = surface.queue().put(drafts).await?;
     let accepted = puts.iter().filter(|put| matches!(put, Put::Accepted(_))).count();
     Ok((StatusCode::ACCEPTED, Json(json!({"accepted": accepted, "duplicates": puts.len() - accepted}))))

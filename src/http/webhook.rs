@@ -7,14 +7,14 @@ use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::HeaderMap;
-use axum::http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use axum::http::header::CONTENT_TYPE;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq;
 
-use super::Surface;
 use super::answer::{self, Problem};
 use super::auth::Peer;
+use super::{Surface, body};
 use crate::app::Connection;
 use crate::config::model::Signature;
 use crate::fluent::webhook::{Signatures, Webhook};
@@ -96,9 +96,7 @@ async fn accept(
 }
 
 fn json_only(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
-        return Err(Problem::unsupported_media_type("A webhook is not compressed."));
-    }
+    body::not_compressed(headers)?;
     let Some(kind) = headers.get(CONTENT_TYPE) else { return Ok(()) };
     let essence = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default();
     match essence.trim().eq_ignore_ascii_case("application/json") {
