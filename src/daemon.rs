@@ -108,6 +108,8 @@ pub struct Daemon {
     /// Everything ends.
     stopped: CancellationToken,
     tasks: TaskTracker,
+    /// What goes on until all tasks have ended: the sockets and the lease.
+    serving: TaskTracker,
 }
 
 impl Daemon {
@@ -131,18 +133,26 @@ impl Daemon {
         let address = listener.local_addr()?;
         let admin_socket = server.admin_socket.clone();
         let admin = bind_admin(&admin_socket)?;
-        let daemon = Self { app, queue, address, id, admin_socket, draining, stopped, tasks: TaskTracker::new() };
+        let (tasks, serving) = (TaskTracker::new(), TaskTracker::new());
+        let daemon = Self { app, queue, address, id, admin_socket, draining, stopped, tasks, serving };
         daemon.serve(listener, admin, &surface);
         daemon.work();
         Ok(daemon)
     }
 
-    /// Stops: no new work, running handlers finish, then the sockets close.
+    /// Stops: no new work, running handlers and requests finish, the sockets close. What still runs
+    /// at the deadline is left to the next daemon.
     pub async fn stop(self) {
         self.draining.cancel();
         let shutdown = self.app.config().server.shutdown.clone();
         self.tasks.close();
-        if tokio::time::timeout(shutdown.deadline.0, self.tasks.wait()).await.is_err() {
+        self.serving.close();
+        let ended = async {
+            self.tasks.wait().await;
+            self.stopped.cancel();
+            self.serving.wait().await;
+        };
+        if tokio::time::timeout(shutdown.deadline.0, ended).await.is_err() {
             tracing::warn!("not everything stopped within {}; what still runs runs again", shutdown.deadline);
         }
         self.stopped.cancel();
@@ -161,8 +171,10 @@ impl Daemon {
         let (ended, over) = (self.stopped.clone(), self.stopped.clone());
         #[expect(clippy::disallowed_methods, reason = "the daemon's servers live as long as the daemon")]
         {
-            tokio::spawn(axum::serve(listener, network).with_graceful_shutdown(ended.cancelled_owned()).into_future());
-            tokio::spawn(axum::serve(admin, local).with_graceful_shutdown(over.cancelled_owned()).into_future());
+            let network = axum::serve(listener, network).with_graceful_shutdown(ended.cancelled_owned());
+            let local = axum::serve(admin, local).with_graceful_shutdown(over.cancelled_owned());
+            self.serving.spawn(network.into_future());
+            self.serving.spawn(local.into_future());
         }
     }
 
@@ -173,7 +185,7 @@ impl Daemon {
         {
             self.tasks.spawn(worker.run(self.draining.clone(), drain));
             self.tasks.spawn(tick(self.queue.clone(), self.draining.clone()));
-            tokio::spawn(heartbeat(self.app.clone(), self.id, self.stopped.clone()));
+            self.serving.spawn(heartbeat(self.app.clone(), self.id, self.stopped.clone()));
         }
     }
 }

@@ -19,6 +19,13 @@ pub struct Request {
     length: Option<usize>,
 }
 
+/// A request that is under way.
+pub struct Held {
+    request: Request,
+    stream: TcpStream,
+    last: u8,
+}
+
 /// What came back.
 #[derive(Debug)]
 pub struct Reply {
@@ -79,9 +86,25 @@ impl Request {
         reply
     }
 
+    /// Sends all but the last byte of the body.
+    pub async fn begin(&self, url: &str) -> Held {
+        let host = url.strip_prefix("http://").unwrap();
+        let mut stream = TcpStream::connect(host).await.unwrap();
+        let mut bytes = self.bytes(host);
+        let last = bytes.pop().unwrap();
+        stream.write_all(&bytes).await.unwrap();
+        Held { request: self.clone(), stream, last }
+    }
+
     async fn exchange(&self, url: &str) -> Vec<u8> {
         let host = url.strip_prefix("http://").unwrap();
         let mut stream = TcpStream::connect(host).await.unwrap();
+        // A server that has seen enough may close before it has read all; its answer counts.
+        let _ = stream.write_all(&self.bytes(host)).await;
+        read(&mut stream).await
+    }
+
+    fn bytes(&self, host: &str) -> Vec<u8> {
         let length = self.length.unwrap_or(self.body.len());
         let mut head = format!("{} {} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n", self.method, self.path);
         head += &format!("Content-Length: {length}\r\n");
@@ -91,13 +114,25 @@ impl Request {
         head += "\r\n";
         let mut bytes = head.into_bytes();
         bytes.extend(&self.body);
-        // A server that has seen enough may close before it has read all; its answer counts.
-        let _ = stream.write_all(&bytes).await;
-        let mut answer = Vec::new();
-        let read = stream.read_to_end(&mut answer).await;
-        assert!(!answer.is_empty(), "no answer to {} {}: {read:?}", self.method, self.path);
-        answer
+        bytes
     }
+}
+
+impl Held {
+    /// Sends the last byte.
+    pub async fn finish(mut self) -> Reply {
+        self.stream.write_all(&[self.last]).await.unwrap();
+        let reply = Reply::read(&read(&mut self.stream).await);
+        reply.check(&self.request);
+        reply
+    }
+}
+
+async fn read(stream: &mut TcpStream) -> Vec<u8> {
+    let mut answer = Vec::new();
+    let end = stream.read_to_end(&mut answer).await;
+    assert!(!answer.is_empty(), "no answer: {end:?}");
+    answer
 }
 
 impl Reply {

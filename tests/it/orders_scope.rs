@@ -53,7 +53,7 @@ async fn since_the_first_start_survives_a_restart(engine: Engine) {
     world.advance(Duration::from_secs(3600)).await;
     let before = json!(fluent_connector::clock::rfc3339(world.clock.now() - 60_000));
     world.clock.advance(Duration::from_secs(60));
-    world.restart(0).await;
+    world.stop_and_start(0).await;
     let id =
         world.commercetools.order(Some("1")).customer(ADA).changed(move |order| order["createdAt"] = before).place();
     world.settle().await;

@@ -36,6 +36,10 @@ pub struct World {
     pub daemons: Vec<Daemon>,
     /// What stands between the daemons and Postgres, if the story asked for it.
     proxy: Option<(Proxy, String)>,
+    /// Where the next daemon listens.
+    listen: String,
+    /// Where the daemon listened that was stopped last.
+    last: Option<String>,
     settings: Settings,
 }
 
@@ -90,8 +94,19 @@ impl World {
             true => Some(proxy::through(&database).await),
             false => None,
         };
-        let daemons = Vec::new();
-        let mut world = World { clock, fluent_clock, commercetools, fluent, database, daemons, proxy, settings };
+        let (daemons, listen) = (Vec::new(), "127.0.0.1:0".to_owned());
+        let mut world = World {
+            clock,
+            fluent_clock,
+            commercetools,
+            fluent,
+            database,
+            daemons,
+            proxy,
+            listen,
+            last: None,
+            settings,
+        };
         world.start_daemon().await;
         world.connect().await;
         Some(world)
@@ -109,7 +124,7 @@ impl World {
         let file = self.database.folder.path().join(format!("config-{number}.yml"));
         let socket = self.database.folder.path().join(format!("admin-{number}.sock"));
         let over = self.database.folder.path().join(format!("over-{number}.yml"));
-        std::fs::write(&file, self.configuration("127.0.0.1:0", &socket)).unwrap();
+        std::fs::write(&file, self.configuration(&self.listen, &socket)).unwrap();
         std::fs::write(&over, &self.settings.over).unwrap();
         let loaded = config::load(&Sources { files: vec![file, over], ..Sources::default() })
             .unwrap_or_else(|problems| panic!("{problems}"));
@@ -125,14 +140,24 @@ impl World {
 
     /// Stops the first daemon as an operator would.
     pub async fn stop_daemon(&mut self) {
-        self.daemons.remove(0).stop().await;
+        let daemon = self.daemons.remove(0);
+        self.last = Some(daemon.address.to_string());
+        daemon.stop().await;
     }
 
     /// Stops the first daemon and starts another one with the settings as they are now.
     pub async fn restart(&mut self) {
         self.stop_daemon().await;
-        self.start_daemon().await;
+        self.start_daemon_again().await;
         self.settle().await;
+    }
+
+    /// Starts a daemon where the one that was stopped last listened.
+    pub async fn start_daemon_again(&mut self) {
+        let last = self.last.take().expect("a daemon was stopped");
+        let anywhere = std::mem::replace(&mut self.listen, last);
+        self.start_daemon().await;
+        self.listen = anywhere;
     }
 
     /// A configuration for a daemon in this world.

@@ -14,7 +14,7 @@ pub struct Life(Runtime);
 
 impl World {
     /// Stops a daemon as the service manager does, and starts it again at the same address.
-    pub async fn restart(&mut self, index: usize) {
+    pub async fn stop_and_start(&mut self, index: usize) {
         let config = self.stop(index).await;
         self.daemons.insert(index, self.start_again(config).await);
     }
