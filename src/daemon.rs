@@ -157,8 +157,15 @@ impl Daemon {
         }
         self.stopped.cancel();
         let id = self.id;
-        let dropped = self.app.store().write(Urgency::Urgent, move |tx| tx.drop_lease(id).boxed()).await;
-        if let Err(error) = dropped {
+        // With the lease goes whatever is still claimed: nobody would free it later.
+        let given_back = self.app.store().write(Urgency::Urgent, move |tx| {
+            async move {
+                tx.reclaim(&[id]).await?;
+                tx.drop_lease(id).await
+            }
+            .boxed()
+        });
+        if let Err(error) = given_back.await {
             tracing::warn!("the lease could not be given back; it runs out by itself: {error}");
         }
         // A socket that is gone already is what we want.

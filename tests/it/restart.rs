@@ -1,16 +1,19 @@
 //! Stories of a daemon that stops under load and of the one that follows it (architecture 6, G1, G8).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use fluent_connector::simulator::Traffic;
 use serde_json::Value;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use crate::caller::Request;
 use crate::database::Engine;
 use crate::on_both_databases;
 use crate::settle::eventually;
+use crate::webhook::Booked;
 use crate::world::{Settings, World};
 
 on_both_databases! {
@@ -96,4 +99,26 @@ async fn a_successor_starts_as_soon_as_its_predecessor_has_stopped(engine: Engin
         assert_eq!(world.shop_order(&id)["orderState"], state);
     }
     world.nothing_lost().await;
+}
+
+/// In this process only Postgres can show it: the handler that hangs keeps the SQLite file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_did_not_end_in_time_runs_again() {
+    let over = "server: { shutdown: { drain: 100ms, deadline: 1s } }".to_owned();
+    let settings = Settings { over, ..Settings::default() };
+    let Some(mut booked) = Booked::with(Engine::Postgres, settings).await else { return };
+    booked.world.stop_daemon().await;
+    let inside = Arc::new(Semaphore::new(0));
+    let enters = inside.clone();
+    let hangs = move |_, _| {
+        enters.add_permits(1);
+        std::future::pending()
+    };
+    booked.world.start_daemon_with(|routes| routes.replace("fluent.order-updated", hangs)).await;
+    let request = booked.signed(&booked.webhook("w-1"));
+    assert_eq!(request.send(&booked.world.url(0)).await.status, 200);
+    let _ = inside.acquire().await;
+    booked.world.restart().await;
+    assert_eq!(booked.world.shop_order(&booked.shop_id)["orderState"], "Confirmed");
+    booked.world.nothing_lost().await;
 }
