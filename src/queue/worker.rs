@@ -1,8 +1,8 @@
 //! The worker: claims due messages lane by lane and runs their handlers, as many as there are slots.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -15,7 +15,7 @@ use super::Queue;
 use super::work::{DATABASE_GONE, work};
 use crate::clock::Millis;
 use crate::config::model::Lane;
-use crate::store::{Claimed, Error};
+use crate::store::{Claimed, Error, Urgency};
 
 /// How long a daemon that shares its database looks away from what others put.
 const LOOK: Duration = Duration::from_millis(500);
@@ -34,6 +34,8 @@ pub struct Worker {
     running: TaskTracker,
     /// The drain is over: what still runs is handed back.
     over: CancellationToken,
+    /// Claims whose handlers run.
+    claims: Arc<Mutex<BTreeSet<Uuid>>>,
 }
 
 struct Slots {
@@ -61,20 +63,27 @@ impl Worker {
         let mut lanes: Vec<Slots> = lanes.into_iter().map(slots).collect();
         lanes.sort_by_key(|slots| std::cmp::Reverse(slots.lane.weight));
         let (running, over) = (TaskTracker::new(), CancellationToken::new());
-        Self { queue, daemon, lanes, shared, freed: Arc::default(), running, over }
+        Self { queue, daemon, lanes, shared, freed: Arc::default(), running, over, claims: Arc::default() }
     }
 
     /// Claims and runs until `stop`; then lets running handlers finish for `drain`. The messages of
     /// those that did not are handed back, and the attempt does not count.
     pub async fn run(self, stop: CancellationToken, drain: Duration) {
+        let mut unheard = false;
         while !stop.is_cancelled() {
             // Before the claim looks: what falls due meanwhile is still to come.
             let looked = self.queue.app.clock().now();
-            match self.claim().await {
+            let claimed = match unheard {
+                true => self.forget_unheard().await.map(|()| 0),
+                false => self.claim().await,
+            };
+            match claimed {
+                Ok(_) if unheard => unheard = false,
                 Ok(0) => self.rest(looked, &stop).await,
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!("the queue cannot be read: {error}");
+                    unheard = true;
                     self.pause(&stop, DATABASE_GONE).await;
                 }
             }
@@ -88,6 +97,19 @@ impl Worker {
         if tokio::time::timeout(HAND_BACK, self.running.wait()).await.is_err() {
             tracing::warn!("{} messages could not be handed back; they are when the lease ends", self.running.len());
         }
+    }
+
+    /// After a claim that failed: it may have been stored all the same, and nobody works on it.
+    async fn forget_unheard(&self) -> Result<(), Error> {
+        let (daemon, known) = (self.daemon, lock(&self.claims).clone());
+        let store = self.queue.app.store();
+        let freed = store
+            .write(Urgency::Urgent, move |tx| async move { tx.reclaim_unheard(daemon, &known).await }.boxed())
+            .await?;
+        if freed > 0 {
+            tracing::warn!("{freed} messages were claimed without our learning it; they run again");
+        }
+        Ok(())
     }
 
     /// Fills free slots; answers how many handlers it started.
@@ -144,8 +166,11 @@ impl Worker {
         slots.busy.fetch_add(1, Ordering::SeqCst);
         let (queue, over) = (self.queue.clone(), self.over.clone());
         let (busy, freed) = (slots.busy.clone(), self.freed.clone());
+        let (claims, claim) = (self.claims.clone(), claimed.claim);
+        lock(&claims).insert(claim);
         self.running.spawn(async move {
             work(queue, claimed, over).await;
+            lock(&claims).remove(&claim);
             busy.fetch_sub(1, Ordering::SeqCst);
             freed.notify_one();
         });
@@ -174,6 +199,10 @@ impl Worker {
         let pause = tokio::time::sleep(pause);
         tokio::select! { () = pause => {}, () = stop.cancelled() => {} }
     }
+}
+
+fn lock(claims: &Mutex<BTreeSet<Uuid>>) -> MutexGuard<'_, BTreeSet<Uuid>> {
+    claims.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Slots {

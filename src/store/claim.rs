@@ -296,6 +296,49 @@ impl Tx {
         Ok(())
     }
 
+    /// Frees what `holder` claimed without learning it: the commit of a claim was done, but its answer
+    /// was lost. `known` are the claims it works on.
+    pub async fn reclaim_unheard(&mut self, holder: Uuid, known: &BTreeSet<Uuid>) -> Result<u64> {
+        let now = self.clock.now();
+        let held: Vec<(Uuid, String, Option<String>)> = on!(&mut self.db, |c| {
+            sqlx::query_as(
+                "select distinct claim, connection, subject from message where state = 'running' and holder = $1",
+            )
+            .bind(holder)
+            .fetch_all(c)
+            .await?
+        });
+        let mut count = 0;
+        for (claim, connection, subject) in held.into_iter().filter(|(claim, ..)| !known.contains(claim)) {
+            let lanes: Vec<(String,)> = on!(&mut self.db, |c| {
+                // A subject has one holder and one claim at a time: its lock is this claim's.
+                sqlx::query(
+                    "update subject set holder = null, token = token + 1 \
+                     where connection = $1 and name = $2 and holder = $3",
+                )
+                .bind(&connection)
+                .bind(subject)
+                .bind(holder)
+                .execute(&mut *c)
+                .await?;
+                sqlx::query_as(
+                    "update message set state = 'ready', claim = null, holder = null, due = $1, changed = $1, \
+                     attempts = attempts - 1 where claim = $2 and state = 'running' returning lane",
+                )
+                .bind(now)
+                .bind(claim)
+                .fetch_all(c)
+                .await?
+            });
+            count += lanes.len() as u64;
+            for (lane,) in lanes {
+                self.tally.add(&connection, &lane, "running", -1);
+                self.tally.add(&connection, &lane, "ready", 1);
+            }
+        }
+        Ok(count)
+    }
+
     /// Everything that these daemons held is free again, and what they ran is ready.
     pub async fn reclaim(&mut self, dead: &[Uuid]) -> Result<u64> {
         let now = self.clock.now();

@@ -1,4 +1,4 @@
-//! A TCP proxy in front of the database that delays its answers, or loses the connection.
+//! A TCP proxy in front of the database that delays its answers, loses them, or loses the connection.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -21,7 +21,7 @@ pub async fn through(database: &Database) -> (Proxy, String) {
 
 /// Runs while it is held.
 pub struct Proxy {
-    port: u16,
+    pub port: u16,
     control: Arc<Control>,
     _serving: JoinSet<()>,
 }
@@ -29,10 +29,21 @@ pub struct Proxy {
 struct Control {
     /// Milliseconds by which each answer comes later.
     delay: AtomicU64,
-    up: AtomicBool,
+    /// Answers to commits are lost.
+    lossy: AtomicBool,
+    /// Connections that were closed as they came.
     refused: AtomicU64,
-    /// Counts cuts; each ends the connections that are open then.
-    cuts: watch::Sender<u64>,
+    /// Each change ends the connections that are open then.
+    network: watch::Sender<Network>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Network {
+    Up,
+    /// Connections are accepted and closed.
+    Cut,
+    /// Nobody listens.
+    Refused,
 }
 
 impl Proxy {
@@ -40,14 +51,11 @@ impl Proxy {
     pub async fn start(target: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let control = Arc::new(Control {
-            delay: AtomicU64::new(0),
-            up: AtomicBool::new(true),
-            refused: AtomicU64::new(0),
-            cuts: watch::Sender::new(0),
-        });
+        let network = watch::Sender::new(Network::Up);
+        let (lossy, refused) = (AtomicBool::new(false), AtomicU64::new(0));
+        let control = Arc::new(Control { delay: AtomicU64::new(0), lossy, refused, network });
         let mut serving = JoinSet::new();
-        serving.spawn(accept(listener, target.to_owned(), control.clone()));
+        serving.spawn(serve(listener, target.to_owned(), control.clone()));
         Self { port, control, _serving: serving }
     }
 
@@ -56,36 +64,62 @@ impl Proxy {
         self.control.delay.store(delay.as_millis() as u64, Ordering::SeqCst);
     }
 
-    /// Ends all connections and takes no new ones, until [`Proxy::restore`].
-    pub fn cut(&self) {
-        self.control.up.store(false, Ordering::SeqCst);
-        self.control.cuts.send_modify(|cuts| *cuts += 1);
+    /// From now on the answer to every commit that changed something is lost, and its connection with
+    /// it: the database did it, nobody learns that.
+    pub fn lose_commits(&self, lossy: bool) {
+        self.control.lossy.store(lossy, Ordering::SeqCst);
     }
 
-    /// How many connections were refused so far.
+    /// Ends all connections and takes no new ones, until [`Proxy::restore`].
+    pub fn cut(&self) {
+        self.control.network.send_replace(Network::Cut);
+    }
+
+    /// Like [`Proxy::cut`], as if the database server were not running.
+    pub fn refuse(&self) {
+        self.control.network.send_replace(Network::Refused);
+    }
+
+    /// How many connections were closed as they came, so far.
     pub fn refused(&self) -> u64 {
         self.control.refused.load(Ordering::SeqCst)
     }
 
     pub fn restore(&self) {
-        self.control.up.store(true, Ordering::SeqCst);
+        self.control.network.send_replace(Network::Up);
     }
 }
 
-async fn accept(listener: TcpListener, target: String, control: Arc<Control>) {
-    let mut connections = JoinSet::new();
+async fn serve(mut listener: TcpListener, target: String, control: Arc<Control>) {
+    let address = listener.local_addr().unwrap();
     loop {
-        let (client, _) = listener.accept().await.unwrap();
-        if !control.up.load(Ordering::SeqCst) {
+        accept(listener, &target, &control).await;
+        let mut network = control.network.subscribe();
+        network.wait_for(|network| *network != Network::Refused).await.unwrap();
+        listener = TcpListener::bind(address).await.unwrap();
+    }
+}
+
+/// Until nobody shall listen any more.
+async fn accept(listener: TcpListener, target: &str, control: &Arc<Control>) {
+    let mut connections = JoinSet::new();
+    let mut network = control.network.subscribe();
+    loop {
+        let client = tokio::select! {
+            accepted = listener.accept() => accepted.unwrap().0,
+            _ = network.wait_for(|network| *network == Network::Refused) => return,
+        };
+        let mut changed = control.network.subscribe();
+        if *changed.borrow_and_update() != Network::Up {
             control.refused.fetch_add(1, Ordering::SeqCst);
             continue;
         }
-        let Ok(server) = TcpStream::connect(&target).await else { continue };
-        let (control, mut cuts) = (control.clone(), control.cuts.subscribe());
+        let Ok(server) = TcpStream::connect(target).await else { continue };
+        let control = control.clone();
         connections.spawn(async move {
             tokio::select! {
                 () = pass(client, server, control) => {}
-                _ = cuts.changed() => {}
+                _ = changed.changed() => {}
             }
         });
     }
@@ -96,13 +130,26 @@ async fn pass(client: TcpStream, server: TcpStream, control: Arc<Control>) {
     server.set_nodelay(true).unwrap();
     let (mut asking, mut answered) = client.into_split();
     let (mut answers, mut asked) = server.into_split();
+    let (changed, deaf) = (AtomicBool::new(false), AtomicBool::new(false));
+    // A side that is gone ends the connection; that is what it is for.
     let there = async {
-        // A side that is gone ends the connection; that is what it is for.
-        let _ = tokio::io::copy(&mut asking, &mut asked).await;
+        let mut bytes = vec![0; 64 * 1024];
+        while let Ok(count @ 1..) = asking.read(&mut bytes).await {
+            let commits = bytes[..count].windows(7).any(|bytes| bytes == b"commit\0");
+            let lost = commits && changed.swap(false, Ordering::SeqCst) && control.lossy.load(Ordering::SeqCst);
+            deaf.store(lost, Ordering::SeqCst);
+            if asked.write_all(&bytes[..count]).await.is_err() {
+                break;
+            }
+        }
     };
     let back = async {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = answers.read(&mut bytes).await {
+            if deaf.load(Ordering::SeqCst) {
+                break;
+            }
+            changed.fetch_or(has_changed(&bytes[..count]), Ordering::SeqCst);
             let delay = control.delay.load(Ordering::SeqCst);
             if delay > 0 {
                 #[expect(clippy::disallowed_methods, reason = "a slow network is real")]
@@ -114,4 +161,12 @@ async fn pass(client: TcpStream, server: TcpStream, control: Arc<Control>) {
         }
     };
     tokio::select! { () = there => {}, () = back => {} }
+}
+
+/// Do these answers tell of a statement that changed rows?
+fn has_changed(answers: &[u8]) -> bool {
+    [&b"UPDATE "[..], b"INSERT 0 ", b"DELETE "].into_iter().any(|tag| {
+        let mut places = answers.windows(tag.len() + 1);
+        places.any(|bytes| bytes.starts_with(tag) && (b'1'..=b'9').contains(&bytes[tag.len()]))
+    })
 }
