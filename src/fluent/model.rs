@@ -72,6 +72,9 @@ pub struct Order {
     pub kind: String,
     /// Free text that the account's workflows set.
     pub status: Option<String>,
+    /// RFC 3339, UTC; absent in the lists.
+    #[serde(default)]
+    pub created_on: Option<String>,
     /// RFC 3339, UTC.
     pub updated_on: Option<String>,
     pub retailer: Option<Id>,
@@ -95,6 +98,8 @@ impl Order {
 /// What an item of an order says about what was ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct OrderItem {
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
     pub quantity: i64,
     pub currency: Option<String>,
     pub product: ProductRef,

@@ -3,16 +3,18 @@
 //! The mapping row, else the identity attribute, else our sync info, else the order number; the
 //! first hit becomes the mapping row. What belongs to another channel of the retailer is not ours.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::app::{App, Connection};
-use crate::clock::Millis;
+use crate::clock::{self, Millis};
 use crate::commercetools::client::Query;
-use crate::commercetools::remembered::RememberedOrder;
+use crate::commercetools::remembered::{RememberedLineItem, RememberedOrder};
 use crate::config::model::UnknownOrder;
 use crate::failure::{Class, Failure, Skip};
-use crate::fluent::model::Order;
+use crate::fluent::model::{Order, OrderItem};
 use crate::fluent::operation;
 use crate::queue::Message;
 use crate::store::{Db, Mapping};
@@ -49,8 +51,8 @@ pub struct Extra {
 #[derive(Clone, Debug)]
 pub struct Found {
     pub commercetools_id: String,
-    /// It was not linked to this Fluent order before.
-    pub new: bool,
+    /// commercetools does not say yet that it is this Fluent order.
+    pub unlinked: bool,
 }
 
 impl Pair {
@@ -96,10 +98,10 @@ impl From<Mapping> for Pair {
 pub async fn find(app: &App, message: &Message, connection: &Connection, id: &str) -> Result<Found, Failure> {
     let known = app.store().read().await?.mapping_by_fluent_id(message.connection(), KIND, id).await?;
     if let Some(mapping) = known {
-        return Ok(Found { commercetools_id: mapping.commercetools_id, new: false });
+        return Ok(Found { commercetools_id: mapping.commercetools_id, unlinked: false });
     }
     let order = fluent_order(connection, message, id).await?;
-    let Some(found) = candidates(message, connection, &order).await? else {
+    let Some((found, unlinked)) = candidate(message, connection, &order).await? else {
         return Err(unknown(app, message, connection, &order));
     };
     let linked = Pair::load(&mut app.store().read().await?, message.connection(), &found.id).await?;
@@ -116,7 +118,7 @@ pub async fn find(app: &App, message: &Message, connection: &Connection, id: &st
     pair.extra.kind = Some(order.kind.clone());
     let row = pair.row(message);
     message.with(move |tx| Box::pin(async move { tx.put_mapping(&row).await }));
-    Ok(Found { commercetools_id: found.id, new: true })
+    Ok(Found { commercetools_id: found.id, unlinked })
 }
 
 /// Reads the header of a Fluent order by its id.
@@ -139,17 +141,18 @@ pub async fn fluent_order(connection: &Connection, message: &Message, id: &str) 
     }
 }
 
-async fn candidates(
+/// The Order, and whether the link is still to be written into it.
+async fn candidate(
     message: &Message,
     connection: &Connection,
     order: &Order,
-) -> Result<Option<RememberedOrder>, Failure> {
+) -> Result<Option<(RememberedOrder, bool)>, Failure> {
     let commercetools = connection.commercetools.on(message.call());
     let attribute = order.attribute(&connection.config.order_link.identity_attribute).and_then(Value::as_str);
     if let Some(id) = attribute
         && let Some(found) = commercetools.order::<RememberedAnswer>(id, &[]).await?
     {
-        return Ok(Some(found.0));
+        return Ok(Some((found.0, true)));
     }
     let query = Query {
         predicates: vec!["syncInfo(externalId = :id)".into()],
@@ -159,7 +162,7 @@ async fn candidates(
     };
     let mut linked = commercetools.query::<RememberedAnswer>("/orders", &query).await?.results;
     match (linked.pop(), linked.pop()) {
-        (Some(one), None) => return Ok(Some(one.0)),
+        (Some(one), None) => return Ok(Some((one.0, false))),
         (Some(a), Some(b)) => {
             return Err(Failure::rejected(format!(
                 "Fluent order {} could be commercetools Orders {} and {}; set the link by hand.",
@@ -170,21 +173,60 @@ async fn candidates(
         }
         _ => {}
     }
+    by_number(message, connection, order).await
+}
+
+/// Numbers are the shop's own: only with the same Line Items is it the same order.
+async fn by_number(
+    message: &Message,
+    connection: &Connection,
+    order: &Order,
+) -> Result<Option<(RememberedOrder, bool)>, Failure> {
     let prefix = format!("{}_", order.kind);
     let number = order.reference.as_deref().and_then(|reference| reference.strip_prefix(&prefix));
     let Some(number) = number else { return Ok(None) };
-    Ok(commercetools.order_by_number::<RememberedAnswer>(number).await?.map(|found| found.0))
+    let commercetools = connection.commercetools.on(message.call());
+    let Some(found) = commercetools.order_by_number::<RememberedAnswer>(number).await? else { return Ok(None) };
+    let items = connection.fluent.on(message.call()).order_items(&order.id, None).await?;
+    match items.iter().all(|item| has_line(&found.0, item)) {
+        true => Ok(Some((found.0, true))),
+        false => Err(Failure::rejected(format!(
+            "Order number {number} exists in commercetools, but its Line Items do not match Fluent order {}; not linked.",
+            order.label()
+        ))),
+    }
 }
+
+/// By the id of the line, else its key, else the SKU if no other line has it (F 6.3).
+fn has_line(order: &RememberedOrder, item: &OrderItem) -> bool {
+    let named = |line: &RememberedLineItem| {
+        item.reference.as_ref().is_some_and(|name| *name == line.id || Some(name) == line.key.as_ref())
+    };
+    let sold = |line: &&RememberedLineItem| line.sku.as_deref() == Some(&item.product.reference);
+    order.line_items.iter().chain(&order.custom_line_items).any(named)
+        || order.line_items.iter().filter(sold).count() == 1
+}
+
+/// The first looks for the Order of a new Fluent order; then the pauses grow with its age.
+const FIRST_LOOKS: Millis = 5_000;
 
 /// No commercetools Order: perhaps the order flow is still writing, perhaps it is not ours.
 fn unknown(app: &App, message: &Message, connection: &Connection, order: &Order) -> Failure {
     let config = &connection.config.order_update;
     let now: Millis = app.clock().now();
-    let wait = config.unknown_order_wait.millis();
     let name = order.label();
-    if now - message.created() < wait {
-        let sentence = format!("Fluent order {name} is not linked to a commercetools Order yet.");
-        return Failure::retry(Class::Stale, sentence);
+    let created = order.created_on.as_deref().and_then(clock::parse_rfc3339).unwrap_or(message.created());
+    let until = created + config.unknown_order_wait.millis();
+    if now < until {
+        let pause = (now - created).max(FIRST_LOOKS).min(until - now);
+        return Failure::Again {
+            class: Class::Stale,
+            sentence: format!(
+                "Fluent order {name} is not linked to a commercetools Order yet; waiting until {}.",
+                clock::rfc3339(until)
+            ),
+            after: Duration::from_millis(pause as u64),
+        };
     }
     let sentence =
         format!("Fluent order {name} belongs to no commercetools Order of connection {}.", connection.config.name);

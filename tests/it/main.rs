@@ -24,6 +24,7 @@ mod restart;
 mod settle;
 mod source;
 mod status;
+mod status_lookup;
 mod store;
 mod structure;
 mod summary;

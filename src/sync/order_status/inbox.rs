@@ -40,7 +40,7 @@ pub async fn receive(app: App, message: Message) -> Outcome {
     };
     let found = order_lookup::find(&app, &message, connection, id).await?;
     let mut slices = vec!["status"];
-    if found.new && connection.config.order_link.enabled {
+    if found.unlinked && connection.config.order_link.enabled {
         slices.insert(0, "link");
     }
     let update = Update { order_id: found.commercetools_id, fluent_order_id: id.to_owned() };
