@@ -319,7 +319,7 @@ fn failure(operation: &str, write: bool, answer: &Answer) -> Error {
         _ => Kind::Refused,
     };
     let sentence = match status {
-        403 => format!("The commercetools client may not do this ({}). Add the scope, then retry.", envelope.message),
+        403 => format!("The commercetools API client lacks a scope: {} Add it, then retry.", envelope.message),
         _ if envelope.message.is_empty() => format!("commercetools answered {status} to {operation}."),
         _ => format!("commercetools answered {status} to {operation}: {}", envelope.message),
     };

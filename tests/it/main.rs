@@ -30,5 +30,6 @@ mod structure;
 mod summary;
 mod surface;
 mod totals;
+mod weather;
 mod webhook;
 mod world;
