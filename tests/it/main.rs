@@ -9,6 +9,7 @@ mod database_gone;
 mod golden_commercetools_to_fluent;
 mod golden_fluent_to_commercetools;
 mod layers;
+mod link;
 mod order_update;
 mod orders;
 mod orders_adopt;
