@@ -15,6 +15,7 @@ mod orders;
 mod orders_adopt;
 mod orders_scope;
 mod orders_trouble;
+mod outage;
 mod plain_intake;
 mod poll;
 mod processes;
