@@ -1,6 +1,7 @@
 //! The one integration-test program: a module per story, so that the whole tree is linked once.
 
 mod api;
+mod backlog;
 mod caller;
 mod cli;
 mod customers;
