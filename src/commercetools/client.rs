@@ -133,6 +133,14 @@ impl Client {
         self.find("GET /customers/{id}", &format!("/customers/{id}"), &[]).await
     }
 
+    /// `GET /payments/{id}`; `None` = 404.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn payment<T: DeserializeOwned>(&self, id: &str) -> Result<Option<T>, Error> {
+        self.find("GET /payments/{id}", &format!("/payments/{id}"), &[]).await
+    }
+
     /// The Type with this id, as it was at most ten minutes ago; `None` = 404.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use crate::world::{Settings, World};
 
 on_both_databases! {
     a_missing_product_is_created_from_the_line,
+    a_big_order_asks_for_its_products_at_once,
     an_order_waits_for_its_product,
     an_order_does_not_wait_for_ever,
     a_missing_product_may_refuse_the_order,
@@ -35,6 +36,22 @@ async fn a_missing_product_is_created_from_the_line(engine: Engine) {
         world.notes("order.product_created").await,
         ["NEW-1", "NEW-2"].map(|sku| format!("SKU {sku} was unknown to Fluent and was created from order 1."))
     );
+    world.nothing_lost().await;
+}
+
+async fn a_big_order_asks_for_its_products_at_once(engine: Engine) {
+    let Some(world) = World::new(engine).await else { return };
+    let mut order = world.commercetools.order(Some("1")).customer(ADA);
+    for number in 0..120 {
+        world.fluent.add_product(&format!("BULK-{number}"));
+        order = order.line(&format!("BULK-{number}"), 1, 119);
+    }
+    let id = order.place();
+    world.settle().await;
+
+    world.arrived(&id);
+    let looks = world.fluent_requests("VariantsByRef").len();
+    assert!(looks <= 4, "{looks} requests for 120 products");
     world.nothing_lost().await;
 }
 

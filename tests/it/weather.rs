@@ -116,9 +116,15 @@ async fn a_revoked_token_is_replaced_at_once(engine: Engine) {
 }
 
 async fn a_scope_that_lacks_is_named(engine: Engine) {
-    for (without, lacks) in [("manage_orders", "view_orders"), ("view_customers", "view_customers")] {
+    for (without, with, lacks) in [
+        ("manage_orders", None, "view_orders"),
+        ("manage_orders", Some("view_orders"), "manage_orders"),
+        ("view_customers", None, "view_customers"),
+        ("view_payments", None, "view_payments"),
+    ] {
         let mut options = Options::default();
         options.scopes.retain(|scope| scope != without);
+        options.scopes.extend(with.map(str::to_owned));
         let settings = Settings { commercetools: Some(options), ..Settings::default() };
         let Some(world) = World::with(engine, settings).await else { return };
         order(&world, "1");
@@ -127,6 +133,8 @@ async fn a_scope_that_lacks_is_named(engine: Engine) {
         let sentence = world.the_parked().await.detail.unwrap();
         assert!(sentence.starts_with("The commercetools API client lacks a scope: "), "{sentence}");
         assert!(sentence.contains(lacks), "{sentence}");
+        let arrives = lacks == "manage_orders";
+        assert_eq!(world.fluent.orders().len(), usize::from(arrives), "without {lacks}");
         world.nothing_lost().await;
     }
 }

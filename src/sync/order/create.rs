@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -100,9 +101,25 @@ async fn read(message: &Message, connection: &Connection, id: &str) -> Result<Or
             let sentence = format!("commercetools returns an older version of order {} than announced.", label(&order));
             Err(Failure::retry(Class::Stale, sentence))
         }
-        Some(order) => Ok(order),
+        Some(mut order) => {
+            read_payments(message, connection, &mut order).await?;
+            Ok(order)
+        }
         None => Err(message.not_there_yet(format!("commercetools announced order {id} but does not return it."))),
     }
+}
+
+/// Where a payment was not expanded, the reason shows when it is read by itself: a scope that lacks
+/// must not cost the order its payment. One that no longer exists stays away.
+async fn read_payments(message: &Message, connection: &Connection, order: &mut Order) -> Outcome {
+    let commercetools = connection.commercetools.on(message.call());
+    let payments = order.payment_info.iter_mut().flat_map(|info| &mut info.payments);
+    for payment in payments.filter(|payment| payment.obj.is_none()) {
+        if let Some(id) = &payment.id {
+            payment.obj = commercetools.payment(id).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Is this order for us, and ready to go?
@@ -255,10 +272,9 @@ impl Step<'_> {
     /// Creates what Fluent lacks, waits for it, or refuses, as configured.
     async fn products(&self, mapped: &Mapped) -> Outcome {
         let fluent = self.connection.fluent.on(self.message.call());
-        for sku in &mapped.skus {
-            if fluent.variant_exists(sku).await? {
-                continue;
-            }
+        // All at once, so that they become one look-up.
+        let known = try_join_all(mapped.skus.iter().map(|sku| fluent.variant_exists(sku))).await?;
+        for (sku, _) in mapped.skus.iter().zip(known).filter(|(_, known)| !known) {
             let line = self.order.line_items.iter().find(|line| line.variant.sku.as_ref() == Some(sku));
             match (self.connection.config.order.missing_product, line) {
                 (MissingProduct::Create, Some(line)) => {
