@@ -176,7 +176,6 @@ impl Daemon {
         let network = surface.router(Access::Network).into_make_service_with_connect_info::<Peer>();
         let local = surface.router(Access::Admin).into_make_service_with_connect_info::<Peer>();
         let (ended, over) = (self.stopped.clone(), self.stopped.clone());
-        #[expect(clippy::disallowed_methods, reason = "the daemon's servers live as long as the daemon")]
         {
             let network = axum::serve(listener, network).with_graceful_shutdown(ended.cancelled_owned());
             let local = axum::serve(admin, local).with_graceful_shutdown(over.cancelled_owned());
@@ -188,7 +187,6 @@ impl Daemon {
     fn work(&self) {
         let drain = self.app.config().server.shutdown.drain.0;
         let worker = Worker::new(self.queue.clone(), self.id);
-        #[expect(clippy::disallowed_methods, reason = "the daemon's own tasks; `stop` waits for them")]
         {
             self.tasks.spawn(worker.run(self.draining.clone(), drain));
             self.tasks.spawn(tick(self.queue.clone(), self.draining.clone()));

@@ -130,7 +130,8 @@ fn cheaper(order: &mut Value) {
         json!({"value": money(2_399), "discount": {"typeId": "product-discount", "id": "summer"}});
     let custom = |id: &str, slug: &str, cents: i64| {
         json!({"id": id, "slug": slug, "name": {"en-GB": slug}, "money": money(cents), "quantity": 1, "state": [],
-               "taxRate": order["lineItems"][0]["taxRate"], "priceMode": "Standard", "discountedPricePerQuantity": []})
+               "taxRate": order["lineItems"][0]["taxRate"], "priceMode": "Standard", "discountedPricePerQuantity": [],
+               "perMethodTaxRate": [], "taxedPricePortions": []})
     };
     order["customLineItems"] = json!([custom("fee-1", "wrapping", 250), custom("voucher-1", "voucher", -500)]);
     for (row, gross) in [
