@@ -130,7 +130,8 @@ pub struct Front {
     platform: Box<dyn Platform>,
     traffic: Mutex<Traffic>,
     bucket: Mutex<Bucket>,
-    rules: Mutex<Vec<Rule>>,
+    /// Each with how many matching requests it still lets pass.
+    rules: Mutex<Vec<(Rule, u32)>>,
     dice: Mutex<StdRng>,
     down: AtomicBool,
     exchanges: Mutex<Vec<Exchange>>,
@@ -164,7 +165,12 @@ impl Front {
 
     /// Adds a fault rule; the first rule that matches a request and wins its dice applies.
     pub fn fault(&self, rule: Rule) {
-        lock(&self.rules).push(rule);
+        self.fault_after(0, rule);
+    }
+
+    /// The same, but the next `pass` matching requests are spared.
+    pub fn fault_after(&self, pass: u32, rule: Rule) {
+        lock(&self.rules).push((rule, pass));
     }
 
     /// Removes all fault rules.
@@ -322,8 +328,12 @@ impl Front {
 
     fn pick(&self, operation: &str) -> Option<Fault> {
         let mut rules = lock(&self.rules);
-        for rule in rules.iter_mut() {
+        for (rule, pass) in rules.iter_mut() {
             let meant = rule.operation.as_deref().is_none_or(|name| name == operation);
+            if meant && *pass > 0 {
+                *pass -= 1;
+                continue;
+            }
             if !meant || rule.times == Some(0) || !lock(&self.dice).random_bool(rule.rate.clamp(0.0, 1.0)) {
                 continue;
             }

@@ -30,6 +30,10 @@ pub struct Account {
     /// Rung when a step was added.
     pub step_bell: Arc<Notify>,
     pub faults: Vec<GraphqlFault>,
+    /// Operation name and how many of its next answers are broken pages.
+    pub broken_pages: Vec<(String, u32)>,
+    /// How long after its time a row shows up in lists by time.
+    pub lag: Millis,
     /// Who writes, if it is not an API client; goes into the ledger as the operation.
     pub origin: Option<&'static str>,
     pub retailer: u64,
@@ -48,6 +52,8 @@ impl Account {
             step_number: 0,
             step_bell: Arc::default(),
             faults: Vec::new(),
+            broken_pages: Vec::new(),
+            lag: 0,
             origin: None,
             retailer: options.retailer_id.parse().unwrap_or(1),
             catalogue: 0,
@@ -175,6 +181,20 @@ impl Account {
         let fault = self.faults.iter_mut().find(|fault| fault.operation == name && fault.times > 0)?;
         fault.times -= 1;
         Some(fault.code.clone())
+    }
+
+    /// Takes one use of a broken page of this operation.
+    pub fn take_broken_page(&mut self, name: &str) -> bool {
+        let broken = self.broken_pages.iter_mut().find(|(operation, times)| operation == name && *times > 0);
+        broken.is_some_and(|(_, times)| {
+            *times -= 1;
+            true
+        })
+    }
+
+    /// Brings the index by time to where it is by now.
+    pub fn hide_late_rows(&mut self) {
+        self.store.indexed_to = if self.lag == 0 { Millis::MAX } else { self.now() - self.lag };
     }
 
     /// The members that all orchestrated entities start with.

@@ -112,6 +112,8 @@ pub fn execute(account: &mut Account, request: &Prepared) -> Value {
     if let Some(code) = operation.name.as_ref().and_then(|name| account.take_fault(name)) {
         return failed_operation(operation, &code);
     }
+    let broken = operation.name.as_ref().is_some_and(|name| account.take_broken_page(name));
+    account.hide_late_rows();
     let account = RefCell::new(account);
     let root = Root { account: &account, mutation: operation.is_mutation() };
     let execution = Execution::new(schema(), document).operation(operation).coerced_variable_values(variables);
@@ -119,12 +121,24 @@ pub fn execute(account: &mut Account, request: &Prepared) -> Value {
         Ok(response) => {
             let errors: Vec<_> = response.errors.iter().map(with_code).collect();
             match errors.is_empty() {
+                true if broken => json!({"data": without_edges(json!(response.data))}),
                 true => json!({"data": response.data}),
                 false => json!({"errors": errors, "data": response.data}),
             }
         }
         Err(error) => refused(document, &error, None),
     }
+}
+
+/// Announces more rows and sends none.
+fn without_edges(mut data: Value) -> Value {
+    for list in data.as_object_mut().into_iter().flat_map(|fields| fields.values_mut()) {
+        if list.get("edges").is_some() {
+            list["edges"] = json!([]);
+            list["pageInfo"]["hasNextPage"] = true.into();
+        }
+    }
+    data
 }
 
 /// The operation fails as a whole: every alias is null and has its error.

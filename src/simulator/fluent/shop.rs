@@ -1,11 +1,14 @@
 //! What tests, the demo and the test kit do to the account by hand, and what they read from it.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::account::members;
 use super::graphql::{self, GraphqlFault};
 use super::store::link;
 use super::{Fluent, Webhook, WebhookFaults};
+use crate::clock::Millis;
 
 /// The ledger's operation for writes that came from neither the connector nor a workflow.
 const ANOTHER_SYSTEM: &str = "another-system";
@@ -194,6 +197,17 @@ impl Fluent {
     /// field name: that alias only) answer HTTP 200 with this error code and null, and do nothing.
     pub fn graphql_fault(&self, operation: &str, code: &str, times: u32) {
         self.account().faults.push(GraphqlFault { operation: operation.into(), code: code.into(), times });
+    }
+
+    /// The next `times` answers to this operation announce more rows (`hasNextPage`) and have no edges.
+    pub fn broken_pages(&self, operation: &str, times: u32) {
+        self.account().broken_pages.push((operation.into(), times));
+    }
+
+    /// From now on lists by time show a row only so long after its `updatedOn`, as an index that lags
+    /// behind. Reads by id or ref see it at once.
+    pub fn lag(&self, by: Duration) {
+        self.account().lag = by.as_millis() as Millis;
     }
 
     /// Invalidates all access tokens before their time.

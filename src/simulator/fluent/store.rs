@@ -38,11 +38,18 @@ impl Refusal {
 }
 
 /// All entities, with the indexes that the look-ups need.
-#[derive(Default)]
 pub struct Store {
+    /// Rows that were written later do not show up in lists by time.
+    pub indexed_to: Millis,
     entries: BTreeMap<u64, Entry>,
     kinds: BTreeMap<String, Kind>,
     last: u64,
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { indexed_to: Millis::MAX, entries: BTreeMap::new(), kinds: BTreeMap::new(), last: 0 }
+    }
 }
 
 struct Entry {
@@ -117,6 +124,7 @@ impl Store {
 
     /// The ids of a kind written from `from` to `to` (both included), by (time, id).
     pub fn ids_updated(&self, kind: &str, from: Millis, to: Millis) -> Vec<u64> {
+        let to = to.min(self.indexed_to);
         if from > to {
             return Vec::new();
         }
