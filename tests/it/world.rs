@@ -12,7 +12,7 @@ use std::time::Duration;
 use fluent_connector::clock::Clock;
 use fluent_connector::config::{self, Sources};
 use fluent_connector::daemon::Daemon;
-use fluent_connector::queue::Routes;
+use fluent_connector::queue::{Kind, Routes};
 use fluent_connector::simulator::commercetools::{self, Commercetools, Push};
 use fluent_connector::simulator::fluent::{self, Fluent, Webhook};
 use fluent_connector::simulator::{Effect, Exchange};
@@ -317,8 +317,28 @@ connections:
                 }
                 Err(error) => busy.push(error.to_string()),
             }
+            busy.extend(self.missing_ticks(daemon).await);
         }
         busy
+    }
+
+    /// Jobs whose tick for this moment is not in the queue yet.
+    async fn missing_ticks(&self, daemon: &Daemon) -> Vec<String> {
+        let mut missing = Vec::new();
+        let jobs = daemon.queue.routes.iter().filter(|route| route.kind == Kind::Job);
+        for (job, connection) in jobs.flat_map(|job| daemon.app.connections().map(move |connection| (job, connection)))
+        {
+            let Some(every) = job.every.and_then(|every| every(&connection.config)) else { continue };
+            let slot = self.clock.now() / every.millis() * every.millis();
+            let put = async {
+                let mut db = daemon.app.store().read().await?;
+                db.message_id(&connection.config.name, &job.name, &slot.to_string()).await
+            };
+            if !matches!(put.await, Ok(Some(_))) {
+                missing.push(format!("no tick of {} for {slot}", job.name));
+            }
+        }
+        missing
     }
 
     /// Moves time and waits until everything that fell due is done.
@@ -336,10 +356,11 @@ connections:
 
     /// Moves time and waits for nothing.
     pub fn tick(&self, by: Duration) {
-        self.clock.advance(by);
+        // Fluent's first: whoever wakes up with ours asks Fluent what time it is.
         if self.settings.fluent_ahead != 0 {
             self.fluent_clock.advance(by);
         }
+        self.clock.advance(by);
     }
 
     /// Moves time in steps, so that what falls due in between happens in its order.
