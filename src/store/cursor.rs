@@ -43,6 +43,19 @@ impl Tx {
         });
         Ok(())
     }
+
+    /// Counts a record that turned out to be found by this stream only. The cursor stays where it is.
+    pub async fn found(&mut self, connection: &str, stream: &str) -> Result<()> {
+        on!(&mut self.db, |c| {
+            sqlx::query("update cursor set found = found + 1 where connection = $1 and stream = $2")
+                .bind(connection)
+                .bind(stream)
+                .execute(c)
+                .await?
+                .rows_affected()
+        });
+        Ok(())
+    }
 }
 
 impl Db {

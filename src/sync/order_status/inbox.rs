@@ -23,6 +23,9 @@ struct Envelope {
     entity_id: String,
     root_entity_type: Option<String>,
     root_entity_id: Option<String>,
+    entity_status: Option<String>,
+    /// Only in what the poll says.
+    updated_on: Option<String>,
 }
 
 /// `fluent.order-updated`: finds the commercetools Order and asks for its states to be brought up to
@@ -39,6 +42,16 @@ pub async fn receive(app: App, message: Message) -> Outcome {
         return reject(format!("The webhook names {} {} but no order.", envelope.entity_type, envelope.entity_id));
     };
     let found = order_lookup::find(&app, &message, connection, id).await?;
+    if let Some(updated_on) = envelope.updated_on.as_deref() {
+        let pair = Pair::load(&mut app.store().read().await?, message.connection(), &found.commercetools_id).await?;
+        if pair.is_some_and(|pair| is_transferred(&pair, updated_on, envelope.entity_status.as_deref())) {
+            message.unchanged();
+            return Ok(());
+        }
+        // One of ours, and no webhook has told of it yet.
+        let connection = message.connection().to_owned();
+        message.with(move |tx| Box::pin(async move { tx.found(&connection, STREAM).await }));
+    }
     let mut slices = vec!["status"];
     if found.unlinked && connection.config.order_link.enabled {
         slices.insert(0, "link");
@@ -47,6 +60,14 @@ pub async fn receive(app: App, message: Message) -> Outcome {
     message.then(slices.into_iter().map(|slice| update_order(&message, slice, &update)));
     message.tell(format!("Fluent order {id} is commercetools order {}", update.order_id));
     Ok(())
+}
+
+/// Was this very state transferred meanwhile, or a newer one?
+fn is_transferred(pair: &Pair, updated_on: &str, status: Option<&str>) -> bool {
+    let transferred = pair.extra.fluent_updated_on.as_deref().and_then(clock::parse_rfc3339);
+    transferred.zip(clock::parse_rfc3339(updated_on)).is_some_and(|(transferred, told)| {
+        transferred > told || (transferred == told && pair.extra.fluent_status.as_deref() == status)
+    })
 }
 
 /// The outbox message for one slice of an Order.
@@ -69,8 +90,19 @@ fn order_id(envelope: &Envelope) -> Option<&str> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 enum Position {
-    Window { from: Millis, to: Millis, after: Option<String> },
-    Done { end: Millis },
+    Window {
+        from: Millis,
+        to: Millis,
+        after: Option<String>,
+        #[serde(default)]
+        since: Millis,
+    },
+    Done {
+        end: Millis,
+        /// Where the very first window began; none begins before it.
+        #[serde(default)]
+        since: Millis,
+    },
 }
 
 /// `job.order-status-sync`: walks the orders that changed in a frozen window, page by page; a page
@@ -87,15 +119,21 @@ pub async fn sync(app: App, message: Message) -> Outcome {
     let stored = app.store().read().await?.cursor(message.connection(), STREAM).await?;
     let position = stored.and_then(|cursor| serde_json::from_value(cursor.position.0).ok());
     let to = now - poll.settle.millis();
-    let (from, to, mut after) = match position {
-        Some(Position::Window { from, to, after }) => (from, to, after),
-        Some(Position::Done { end }) => (end - poll.overlap.millis(), to, None),
-        None => (poll.start_at.as_deref().and_then(clock::parse_rfc3339).unwrap_or(to), to, None),
+    let is_first = position.is_none();
+    let (from, to, mut after, since) = match position {
+        Some(Position::Window { from, to, after, since }) => (from, to, after, since),
+        Some(Position::Done { end, since }) => ((end - poll.overlap.millis()).max(since), to, None, since),
+        None => {
+            let since = poll.start_at.as_deref().and_then(clock::parse_rfc3339).unwrap_or(to);
+            (since, to, None, since)
+        }
     };
-    let mut walk = Walk { app: &app, message: &message, connection, from, to, put: 0 };
+    let mut walk = Walk { app: &app, message: &message, connection, from, to, since, put: 0 };
     if to <= from {
-        // The very first run: there is no history to look at, from here on nothing is missed.
-        walk.advance(Vec::new(), Position::Done { end: to.max(from) }).await?;
+        // Nothing to look at yet: the very first run, or Fluent's clock went back.
+        if is_first {
+            walk.advance(Vec::new(), Position::Done { end: since, since }).await?;
+        }
         message.unchanged();
         return Ok(());
     }
@@ -104,7 +142,7 @@ pub async fn sync(app: App, message: Message) -> Outcome {
     }
     match walk.put {
         0 => message.unchanged(),
-        put => message.tell(format!("{put} orders changed without a webhook that reached us")),
+        put => message.tell(format!("{put} orders may have changed unheard")),
     }
     Ok(())
 }
@@ -115,6 +153,7 @@ struct Walk<'a> {
     connection: &'a Connection,
     from: Millis,
     to: Millis,
+    since: Millis,
     put: usize,
 }
 
@@ -129,7 +168,7 @@ impl Walk<'_> {
         let page: OrderHeaders = match fluent.run(&operation::ORDERS_UPDATED, variables).await {
             // A cursor that Fluent no longer takes: the same window from its first page.
             Err(error) if error.refused() && after.is_some() => {
-                self.advance(Vec::new(), Position::Window { from: self.from, to: self.to, after: None }).await?;
+                self.advance(Vec::new(), self.window(None)).await?;
                 return Err(Failure::retry(Class::Stale, format!("{error} The window starts again.")));
             }
             answer => answer?,
@@ -145,11 +184,15 @@ impl Walk<'_> {
         let next = page.orders.next().map(str::to_owned);
         let news = self.news(page.orders.nodes()).await?;
         let position = match &next {
-            Some(after) => Position::Window { from: self.from, to: self.to, after: Some(after.clone()) },
-            None => Position::Done { end: self.to },
+            Some(after) => self.window(Some(after.clone())),
+            None => Position::Done { end: self.to, since: self.since },
         };
         self.put += self.advance(news, position).await?;
         Ok(next)
+    }
+
+    fn window(&self, after: Option<String>) -> Position {
+        Position::Window { from: self.from, to: self.to, after, since: self.since }
     }
 
     /// Rows that were not transferred yet, as messages.
@@ -174,6 +217,7 @@ impl Walk<'_> {
         let payload = json!({
             "entity_type": "ORDER", "entity_id": order.id, "entity_ref": order.reference,
             "entity_status": order.status, "root_entity_type": Value::Null, "root_entity_id": Value::Null,
+            "updated_on": order.updated_on,
         });
         self.message.polled("fluent.order-updated", format!("poll:ORDER:{}@{updated_on}", order.id)).payload(payload)
     }
@@ -189,7 +233,7 @@ impl Walk<'_> {
                 Box::pin(async move {
                     let put = tx.put(rows).await?;
                     let new = put.iter().filter(|put| matches!(put, Put::Accepted(_))).count();
-                    tx.advance(&connection, STREAM, position, new as i64).await?;
+                    tx.advance(&connection, STREAM, position, 0).await?;
                     Ok(new)
                 })
             })
