@@ -403,11 +403,25 @@ fn coded(operation: &Operation, status: u16, entry: &Entry) -> Error {
     };
     let sentence = match code.as_str() {
         "C0020E" => format!("The Fluent user may not run {}. Give it the permission, then retry.", operation.field),
-        "C0141E" => format!("Fluent says a text is too long: {} Shorten it or change the mapping.", entry.message),
+        "C0128E" => {
+            format!(
+                "Fluent has several products with the same ref: {} Remove the duplicate in Fluent, then retry.",
+                ended(&entry.message)
+            )
+        }
+        "C0141E" => {
+            format!("Fluent says a text is too long: {} Shorten it or change the mapping.", ended(&entry.message))
+        }
         "" => format!("Fluent refuses {}: {}", operation.name, entry.message),
         code => format!("Fluent refuses {} ({code}): {}", operation.name, entry.message),
     };
     Error { kind, status, code, sentence, after }
+}
+
+/// A message as a sentence.
+fn ended(message: &str) -> String {
+    let message = message.trim().trim_end_matches('.');
+    format!("{message}.")
 }
 
 fn refused(status: u16, code: &str, sentence: String) -> Error {

@@ -21,6 +21,9 @@ on_both_databases! {
     cancelled_between_a_lost_answer_and_the_look,
     a_lost_answer_is_no_second_customer,
     a_lost_answer_is_no_second_update,
+    an_order_deleted_before_it_was_sent,
+    an_order_deleted_after_it_was_sent,
+    a_product_that_fluent_has_twice_is_named,
 }
 
 async fn poison_is_parked_and_arrives_after_its_repair(engine: Engine) {
@@ -170,6 +173,50 @@ async fn a_lost_answer_is_no_second_update(engine: Engine) {
         assert_eq!(world.newest("commercetools.update-order").await.attempts, 1, "solved within one attempt");
         world.nothing_lost().await;
     }
+}
+
+async fn an_order_deleted_before_it_was_sent(engine: Engine) {
+    let Some(world) = World::new(engine).await else { return };
+    world.commercetools.front().down(true);
+    let id = order(&world, "1");
+    world.settle().await;
+    world.commercetools.delete("orders", &id);
+    world.commercetools.front().down(false);
+    world.pass(Duration::from_secs(3600), Duration::from_secs(60)).await;
+
+    let sentence = world.the_parked().await.detail.unwrap();
+    assert_eq!(sentence, format!("commercetools announced order {id} but does not return it."));
+    assert!(world.fluent.orders().is_empty());
+    world.nothing_lost().await;
+}
+
+async fn an_order_deleted_after_it_was_sent(engine: Engine) {
+    let Some(world) = World::new(engine).await else { return };
+    let id = order(&world, "1");
+    world.settle().await;
+    world.arrived(&id);
+    world.commercetools.delete("orders", &id);
+    world.fluent.set_order_status("HD_1", "BOOKED");
+    world.settle().await;
+
+    let sentence = world.the_parked().await.detail.unwrap();
+    assert_eq!(sentence, "commercetools Order 1 no longer exists; Fluent order HD_1 was not transferred.");
+    world.nothing_lost().await;
+}
+
+async fn a_product_that_fluent_has_twice_is_named(engine: Engine) {
+    let Some(world) = World::new(engine).await else { return };
+    world.fluent.graphql_fault("CreateOrder", "C0128E", 1);
+    let id = order(&world, "1");
+    world.settle().await;
+
+    let parked = world.the_parked().await;
+    let sentence = parked.detail.clone().unwrap();
+    assert!(sentence.starts_with("Fluent has several products with the same ref: "), "{sentence}");
+    assert!(sentence.ends_with(" Remove the duplicate in Fluent, then retry."), "{sentence}");
+    world.retry(&parked).await;
+    world.arrived(&id);
+    world.nothing_lost().await;
 }
 
 fn order(world: &World, number: &str) -> String {

@@ -113,6 +113,13 @@ impl Project {
         self.find(resource, id)
     }
 
+    /// Takes a document away; false if there is none.
+    pub fn remove(&mut self, resource: &Resource, id: &str) -> bool {
+        let Some(collection) = self.collections.get_mut(resource.path) else { return false };
+        collection.keys.retain(|_, known| known.as_str() != id);
+        collection.rows.remove(id).is_some()
+    }
+
     /// All documents, whether queries see them yet or not.
     pub fn all(&self, resource: &Resource) -> impl Iterator<Item = &Value> {
         self.collections.get(resource.path).into_iter().flat_map(|all| all.rows.values()).map(|row| &row.document)

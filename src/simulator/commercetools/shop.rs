@@ -45,6 +45,14 @@ impl Commercetools {
         Some(stored.unwrap_or_else(|refusal| panic!("the shop cannot store this: {}", refusal.message)))
     }
 
+    /// Deletes a document as the shop itself, without a word. False if there is none.
+    ///
+    /// # Panics
+    /// On an unknown resource.
+    pub fn delete(&self, resource: &str, id: &str) -> bool {
+        lock(&self.0.project).remove(known(resource), id)
+    }
+
     /// A document as it is now, also if queries do not see it yet.
     ///
     /// # Panics

@@ -100,6 +100,8 @@ impl Round<'_> {
                 // What happened is seen by looking; an empty difference says that it was done.
                 Kind::Temporary(Class::UnknownOutcome) if conflicts < rounds => conflicts += 1,
                 Kind::Refused if error.status == 400 && !fresh => {}
+                // Deleted: the look says so in our own words.
+                Kind::Refused if error.status == 404 && !fresh => {}
                 Kind::Refused if error.status == 400 => return self.each_alone(order, projection, &error).await,
                 _ => return Err(error.into()),
             }
