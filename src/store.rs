@@ -15,6 +15,7 @@ mod lease;
 mod mapping;
 mod message;
 mod open;
+mod schedule;
 mod setting;
 mod tally;
 pub mod token;
@@ -36,6 +37,7 @@ pub use cursor::Cursor;
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
+pub use schedule::{Pause, Plan, Scheduled};
 /// A JSON column.
 pub use sqlx::types::Json;
 pub use tally::{Balance, Counts};

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::message::{Findings, Message};
-use super::{Queue, retry};
+use super::{Kind, Queue, retry, schedule};
 use crate::clock::Millis;
 use crate::config::model::Lane;
 use crate::failure::{Class, Failure, Outcome, Skip};
@@ -147,7 +147,7 @@ async fn work(queue: Queue, claimed: Claimed) {
     let findings = message.findings();
     let verdict = Verdict::of(&queue, &message, outcome, &findings);
     verdict.log(&message, queue.app.clock().now() - started);
-    commit(&queue, &message, verdict, findings).await;
+    commit(&queue, &message, started, verdict, findings).await;
 }
 
 /// What a handler says, unless its route does not let it speak.
@@ -162,6 +162,11 @@ async fn judge(queue: &Queue, message: &Message) -> Outcome {
     if config.routes.get(message.route()).and_then(|route| route.enabled) == Some(false) {
         let sentence = format!("The route {} is switched off.", message.route());
         return Err(Failure::Skipped { reason: Skip::Ignored, sentence });
+    }
+    if route.kind == Kind::Job
+        && let Some(held) = schedule::held(queue, message).await?
+    {
+        return Err(held);
     }
     let handled = AssertUnwindSafe((route.handler)(queue.app.clone(), message.clone())).catch_unwind().await;
     handled.unwrap_or_else(|panic| {
@@ -226,6 +231,16 @@ impl Verdict {
         Self::Retry { due, held_since, class, detail: sentence }
     }
 
+    /// Did the handler try its work?
+    fn ran(&self) -> bool {
+        !matches!(self, Self::End { ending: Ending::Skipped(_), .. })
+    }
+
+    /// Did it succeed?
+    fn well(&self) -> bool {
+        matches!(self, Self::End { ending: Ending::Done(_), .. })
+    }
+
     /// One line per message, at the edge, with the identifier in the sentence.
     fn log(&self, message: &Message, took: Millis) {
         let (route, subject) = (message.route(), message.subject().unwrap_or(message.key()));
@@ -257,9 +272,10 @@ impl Verdict {
 
 /// Commits outcome and effects. While the database is gone it keeps trying: the handler's work is
 /// done, only its record is missing.
-async fn commit(queue: &Queue, message: &Message, verdict: Verdict, findings: Findings) {
-    let (claimed, blocks) =
-        (message.claimed().clone(), queue.routes.find(message.route()).is_some_and(|route| route.blocks));
+async fn commit(queue: &Queue, message: &Message, started: Millis, verdict: Verdict, findings: Findings) {
+    let route = queue.routes.find(message.route());
+    let (claimed, blocks) = (message.claimed().clone(), route.is_some_and(|route| route.blocks));
+    let ticked = route.is_some_and(|route| route.kind == Kind::Job) && schedule::is_tick(message);
     let notes = (!findings.notes.is_empty()).then(|| json!(findings.notes));
     let effects = findings.effects;
     let subject = message.subject().unwrap_or(message.key()).to_owned();
@@ -273,6 +289,9 @@ async fn commit(queue: &Queue, message: &Message, verdict: Verdict, findings: Fi
                 tx.release(&claimed, (blocks && held).then_some(lead.id)).await?;
                 for effect in effects {
                     effect(tx).await?;
+                }
+                if ticked && verdict.ran() {
+                    tx.job_ran(&lead.connection, &lead.route, started, verdict.well()).await?;
                 }
                 let number = lead.attempts;
                 match verdict {
