@@ -33,7 +33,7 @@ use crate::clock::Clock;
 use crate::failure::{Class, Failure};
 
 pub use claim::Claimed;
-pub use cursor::Cursor;
+pub use cursor::{Counted, Cursor, Position};
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
