@@ -45,6 +45,7 @@ problems! {
     not_found = "not-found", NOT_FOUND;
     method_not_allowed = "method-not-allowed", METHOD_NOT_ALLOWED;
     conflict = "conflict", CONFLICT;
+    refused_by_guard = "refused-by-guard", CONFLICT;
     too_large = "too-large", PAYLOAD_TOO_LARGE;
     unsupported_media_type = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE;
     invalid = "invalid", UNPROCESSABLE_ENTITY;
