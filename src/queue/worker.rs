@@ -293,6 +293,8 @@ async fn commit(queue: &Queue, message: &Message, started: Millis, verdict: Verd
                 if ticked && verdict.ran() {
                     tx.job_ran(&lead.connection, &lead.route, started, verdict.well()).await?;
                 }
+                // One tick that is tried again is enough; more would come with every planned time.
+                let claimed = if ticked && held { tx.supersede(claimed).await? } else { claimed };
                 let number = lead.attempts;
                 match verdict {
                     Verdict::End { ending, detail, class } => {

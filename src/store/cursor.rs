@@ -33,7 +33,7 @@ pub enum Position {
         from: Millis,
         #[serde(with = "instant")]
         to: Millis,
-        /// Up to here earlier windows have looked already.
+        /// Up to here, this moment included, earlier windows have looked already.
         #[serde(with = "instant")]
         fresh: Millis,
         /// The last page's end, in the source's own form; `None` = the first page is next.
@@ -47,7 +47,7 @@ pub enum Position {
 }
 
 impl Position {
-    /// Everything before this moment was read.
+    /// Everything up to this moment was read.
     pub fn read_to(&self) -> Millis {
         match self {
             Self::Window { fresh, .. } => *fresh,

@@ -130,6 +130,7 @@ impl Tx {
             .await?
             .rows_affected()
         });
+        self.tally.sooner();
         if hastened == 1 && state != "ready" {
             let before = if state == "parked" { "parked" } else { "waiting" };
             self.tally.add(&tick.connection, &lane, before, -1);

@@ -12,7 +12,11 @@ use super::{Db, Result, Tx, on};
 
 /// What a transaction adds to the counters; written once, when it commits.
 #[derive(Clone, Default)]
-pub struct Deltas(BTreeMap<(String, String, &'static str), i64>);
+pub struct Deltas {
+    counts: BTreeMap<(String, String, &'static str), i64>,
+    /// Work that was there already became due sooner.
+    sooner: bool,
+}
 
 /// Counters of one connection and lane.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -29,14 +33,19 @@ pub struct Balance {
 
 impl Deltas {
     pub fn add(&mut self, connection: &str, lane: &str, state: &'static str, count: i64) {
-        *self.0.entry((connection.to_owned(), lane.to_owned(), state)).or_default() += count;
+        *self.counts.entry((connection.to_owned(), lane.to_owned(), state)).or_default() += count;
+    }
+
+    /// Something that was to be done later is to be done sooner: whoever waits for it looks again.
+    pub fn sooner(&mut self) {
+        self.sooner = true;
     }
 
     /// Does this commit leave something to do?
     pub fn makes_work(&self) -> bool {
-        self.0.iter().any(|((_, _, state), count)| matches!(*state, "ready" | "waiting") && *count > 0)
+        self.sooner || self.counts.iter().any(|((_, _, state), count)| matches!(*state, "ready" | "waiting") && *count > 0)
             // A finished subject lets the next message of it run.
-            || self.0.iter().any(|((_, _, state), count)| *state == "running" && *count < 0)
+            || self.counts.iter().any(|((_, _, state), count)| *state == "running" && *count < 0)
     }
 }
 
@@ -57,7 +66,7 @@ impl Counts {
 impl Tx {
     pub(super) async fn write_tally(&mut self, shard: i64) -> Result<()> {
         let deltas = std::mem::take(&mut self.tally);
-        let changed: Vec<_> = deltas.0.into_iter().filter(|(_, count)| *count != 0).collect();
+        let changed: Vec<_> = deltas.counts.into_iter().filter(|(_, count)| *count != 0).collect();
         if changed.is_empty() {
             return Ok(());
         }

@@ -36,7 +36,7 @@ pub struct Window<'a> {
     stream: &'static str,
     pub from: Millis,
     pub to: Millis,
-    /// Up to here an earlier window has looked; what is new before it came late.
+    /// Up to here, this moment included, an earlier window has looked; what is new there came late.
     fresh: Millis,
     after: Option<Value>,
     /// The cursor as this run knows it; `None` = there is none yet.
@@ -78,7 +78,7 @@ impl<'a> Window<'a> {
         };
         if let Some(range) = message.payload::<Option<Range>>()? {
             let to = range.to.map_or(until, |to| to.min(until));
-            let window = Self { from: range.from, to, fresh: range.from, extra: true, ..blank };
+            let window = Self { from: range.from, to, fresh: range.from - 1, extra: true, ..blank };
             return Ok((range.from <= to).then_some(window));
         }
         let stored = app.store().read().await?.cursor(message.connection(), stream).await?;
@@ -94,7 +94,7 @@ impl<'a> Window<'a> {
             }
             None => {
                 let start = start.unwrap_or(until);
-                let mut window = Self { from: start, fresh: start, ..blank };
+                let mut window = Self { from: start, fresh: start - 1, ..blank };
                 if until > start {
                     return Ok(Some(window));
                 }
@@ -157,7 +157,7 @@ impl<'a> Window<'a> {
                 let put = tx.put(rows).await?;
                 let new = put.iter().zip(times).filter(|(put, _)| matches!(put, Put::Accepted(_)));
                 let new: Vec<Millis> = new.map(|(_, at)| at).collect();
-                let late = new.iter().filter(|at| **at < fresh).count();
+                let late = new.iter().filter(|at| **at <= fresh).count();
                 let counted = Counted { found: new.len() as i64, late: late as i64 };
                 if !extra && !tx.advance(&connection, stream, expected.as_ref(), &moved, counted).await? {
                     return Err(Error::Fenced { subject: format!("the cursor of {stream}") });

@@ -8,6 +8,8 @@ mod golden_fluent_to_commercetools;
 mod layers;
 mod order_update;
 mod orders;
+mod poll_commercetools;
+mod schedule;
 mod source;
 mod structure;
 mod summary;

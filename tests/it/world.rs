@@ -23,6 +23,8 @@ pub const START: i64 = 1_781_517_600_000;
 /// Both platforms, the database, and the daemons on it.
 pub struct World {
     pub clock: Clock,
+    /// The clock of commercetools; the same one unless the story sets them apart.
+    pub shop_clock: Clock,
     pub commercetools: Commercetools,
     pub fluent: Fluent,
     pub database: Database,
@@ -45,6 +47,10 @@ pub struct Settings {
     pub automatic: bool,
     pub commercetools: Option<commercetools::Options>,
     pub fluent: Option<fluent::Options>,
+    /// How far the clock of commercetools is ahead of ours, in milliseconds.
+    pub shop_ahead: i64,
+    /// Routes of the story's own, in every daemon.
+    pub register: Option<fn(&mut Routes)>,
 }
 
 impl World {
@@ -61,13 +67,17 @@ impl World {
             client_id: "connector".into(),
             ..settings.commercetools.clone().unwrap_or_default()
         };
-        let commercetools = Commercetools::start(clock.clone(), shop).await.unwrap();
+        let shop_clock = match settings.shop_ahead {
+            0 => clock.clone(),
+            ahead => Clock::simulated(START + ahead),
+        };
+        let commercetools = Commercetools::start(shop_clock.clone(), shop).await.unwrap();
         commercetools.seed_shop();
         let mut options = settings.fluent.clone().unwrap_or_default();
         options.workflow.automatic = settings.automatic;
         let fluent = Fluent::start(clock.clone(), options).await.unwrap();
         fluent.seed_shop(&commercetools::ARTICLES.map(|article| article.sku));
-        let mut world = World { clock, commercetools, fluent, database, daemons: Vec::new(), settings };
+        let mut world = World { clock, shop_clock, commercetools, fluent, database, daemons: Vec::new(), settings };
         world.start_daemon().await;
         world.connect().await;
         Some(world)
@@ -89,12 +99,23 @@ impl World {
             .unwrap_or_else(|problems| panic!("{problems}"));
         let mut routes = Routes::default();
         fluent_connector::standard(&mut routes);
+        self.settings.register.iter().for_each(|register| register(&mut routes));
         register(&mut routes);
         let names: Vec<String> = routes.iter().map(|route| route.name.clone()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         config::check(&loaded, &names).await.unwrap_or_else(|problems| panic!("{problems}"));
         self.daemons.push(Daemon::start(loaded.config, routes, self.clock.clone()).await.unwrap());
         self.daemons.len() - 1
+    }
+
+    /// Other settings for the daemons that start from now on.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// A clock of ours that shows something else, for the daemons that start from now on.
+    pub fn set_back(&mut self, to: i64) {
+        self.clock = Clock::simulated(to);
     }
 
     fn configuration(&self, socket: &std::path::Path) -> String {
@@ -196,15 +217,20 @@ connections:
     /// Waits until nothing can happen before time moves: no delivery is due or under way, no message
     /// is running or due. Fails after 30 s, naming what is left.
     pub async fn settle(&self) {
+        self.settle_within(15_000).await;
+    }
+
+    /// The same for work that takes longer: so many times 2 ms.
+    pub async fn settle_within(&self, looks: usize) {
         let mut quiet = 0;
-        for _ in 0..15_000 {
+        for _ in 0..looks {
             quiet = if self.busy().await.is_empty() { quiet + 1 } else { 0 };
             if quiet == 3 {
                 return;
             }
             tick().await;
         }
-        panic!("not settled after 30 s: {:?}", self.busy().await);
+        panic!("not settled after {looks} looks: {:?}", self.busy().await);
     }
 
     async fn busy(&self) -> Vec<String> {
@@ -214,7 +240,11 @@ connections:
             busy.push(format!("{pushes} pushes, {webhooks} webhooks"));
         }
         if let Some(daemon) = self.daemons.first() {
-            match async { daemon.app.store().read().await?.active(self.clock.now()).await }.await {
+            let now = self.clock.now();
+            let late = async { daemon.app.store().read().await?.schedule().await }.await.unwrap_or_default();
+            let late = late.iter().filter(|job| !job.is_paused(now) && job.next_due.is_some_and(|due| due <= now));
+            busy.extend(late.map(|job| format!("{} is due", job.job)));
+            match async { daemon.app.store().read().await?.active(now).await }.await {
                 Ok(0) => {}
                 Ok(active) => {
                     busy.push(format!("{active} messages"));
@@ -232,8 +262,16 @@ connections:
 
     /// Moves time and waits until everything that fell due is done.
     pub async fn advance(&self, by: Duration) {
-        self.clock.advance(by);
+        self.wind(by);
         self.settle().await;
+    }
+
+    /// Moves time and waits for nothing.
+    pub fn wind(&self, by: Duration) {
+        self.clock.advance(by);
+        if self.settings.shop_ahead != 0 {
+            self.shop_clock.advance(by);
+        }
     }
 
     /// Moves time in steps, so that what falls due in between happens in its order.
@@ -331,7 +369,7 @@ fn fluent_line(exchange: &Exchange) -> Option<Value> {
 }
 
 /// Lets the other tasks run for a moment of real time.
-async fn tick() {
+pub async fn tick() {
     #[expect(clippy::disallowed_methods, reason = "the one place where a story waits for real work")]
     tokio::time::sleep(Duration::from_millis(2)).await;
 }
