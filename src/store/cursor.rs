@@ -146,7 +146,6 @@ mod instant {
 
     use crate::clock::{Millis, parse_rfc3339, rfc3339};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
     pub fn serialize<S: Serializer>(at: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&rfc3339(*at))
     }
