@@ -1,8 +1,8 @@
 //! When a job runs: every so often, or by a cron expression in a time zone.
 //!
 //! Local times that a change of daylight saving time skips run once at the next valid minute, doubled
-//! ones once. An expression whose hour begins with `*` is a rhythm and keeps its beat through the
-//! change.
+//! ones once (`surfaces.md` 1.3). What must keep its beat through the change is an interval, or lives
+//! in UTC.
 
 use std::fmt;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct Timing {
 #[derive(Clone, Debug)]
 enum When {
     Every(Span),
-    Cron { cron: Box<Cron>, zone: Tz, rhythm: bool },
+    Cron { cron: Box<Cron>, zone: Tz },
 }
 
 /// The longest time that daylight saving ever skipped, in minutes.
@@ -53,9 +53,7 @@ impl Timing {
         }
         let parsed = CronParser::builder().seconds(Seconds::Optional).build().parse(expression);
         let cron = parsed.map_err(|error| format!("{expression:?} is not a cron expression: {error}"))?;
-        let hour = expression.split_whitespace().nth(fields - 4).unwrap_or_default();
-        let when = When::Cron { cron: Box::new(cron), zone, rhythm: hour.starts_with('*') };
-        let timing = Self { when, jitter: Span(Duration::ZERO) };
+        let timing = Self { when: When::Cron { cron: Box::new(cron), zone }, jitter: Span(Duration::ZERO) };
         match timing.next_after(0) {
             Some(_) => Ok(timing),
             None => Err(format!("{expression:?} names a time that never comes")),
@@ -83,11 +81,7 @@ impl Timing {
                 let step = every.millis().max(1);
                 Some((at.div_euclid(step) + 1) * step)
             }
-            When::Cron { cron, zone, rhythm: true } => {
-                let at = DateTime::from_timestamp_millis(at)?.with_timezone(zone);
-                Some(cron.find_next_occurrence(&at, false).ok()?.timestamp_millis())
-            }
-            When::Cron { cron, zone, rhythm: false } => {
+            When::Cron { cron, zone } => {
                 let local = DateTime::from_timestamp_millis(at)?.with_timezone(zone).naive_local();
                 // A local time that was doubled may lie behind `at` although its clock face is ahead.
                 let faces = cron.iter_after(Utc.from_utc_datetime(&local)).map(|face| face.naive_utc());
@@ -100,7 +94,7 @@ impl Timing {
     pub fn expression(&self) -> Option<(&str, Tz)> {
         match &self.when {
             When::Every(_) => None,
-            When::Cron { cron, zone, .. } => Some((cron.as_str(), *zone)),
+            When::Cron { cron, zone } => Some((cron.as_str(), *zone)),
         }
     }
 
@@ -127,7 +121,7 @@ impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.when {
             When::Every(every) => write!(f, "every {every}"),
-            When::Cron { cron, zone, .. } => write!(f, "{} {zone}", cron.as_str()),
+            When::Cron { cron, zone } => write!(f, "{} {zone}", cron.as_str()),
         }
     }
 }
@@ -181,16 +175,18 @@ mod tests {
 
     /// Europe/Berlin, 2026-10-25: 02:00 to 03:00 comes twice, first as 00:00Z, then as 01:00Z.
     #[test]
-    fn doubled_local_times_run_once_and_a_rhythm_keeps_its_beat() {
+    fn doubled_local_times_run_once() {
         let eve = "2026-10-24T12:00:00Z";
         assert_eq!(
             next("0,30 2 * * *", "Europe/Berlin", eve, 3),
             ["2026-10-25T00:00Z", "2026-10-25T00:30Z", "2026-10-26T01:00Z"]
         );
-        assert_eq!(
-            next("0 * * * *", "Europe/Berlin", "2026-10-24T23:30:00Z", 3),
-            ["2026-10-25T00:00Z", "2026-10-25T01:00Z", "2026-10-25T02:00Z"]
-        );
+        let late = "2026-10-25T00:15:00Z";
+        assert_eq!(next("*/30 * * * *", "Europe/Berlin", late, 2), ["2026-10-25T00:30Z", "2026-10-25T02:00Z"]);
+        // The second time the clock shows 02:15 it looks for what comes after the change.
+        let again = "2026-10-25T01:15:00Z";
+        assert_eq!(next("*/30 * * * *", "Europe/Berlin", again, 1), ["2026-10-25T02:00Z"]);
+        assert_eq!(next("*/30 * * * *", "UTC", late, 2), ["2026-10-25T00:30Z", "2026-10-25T01:00Z"]);
     }
 
     #[test]

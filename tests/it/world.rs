@@ -8,7 +8,7 @@ use std::time::Duration;
 use fluent_connector::clock::Clock;
 use fluent_connector::config::{self, Sources};
 use fluent_connector::daemon::Daemon;
-use fluent_connector::queue::Routes;
+use fluent_connector::queue::{Kind, Routes};
 use fluent_connector::simulator::commercetools::{self, Commercetools, Push};
 use fluent_connector::simulator::fluent::{self, Fluent, Webhook};
 use fluent_connector::simulator::{Effect, Exchange};
@@ -224,16 +224,17 @@ connections:
     pub async fn settle_within(&self, looks: usize) {
         let mut quiet = 0;
         for _ in 0..looks {
-            quiet = if self.busy().await.is_empty() { quiet + 1 } else { 0 };
+            quiet = if self.busy(false).await.is_empty() { quiet + 1 } else { 0 };
             if quiet == 3 {
                 return;
             }
             tick().await;
         }
-        panic!("not settled after {looks} looks: {:?}", self.busy().await);
+        panic!("not settled after {looks} looks: {:?}", self.busy(true).await);
     }
 
-    async fn busy(&self) -> Vec<String> {
+    /// What is to be done; `named` also reads which messages that are, which takes its time.
+    async fn busy(&self, named: bool) -> Vec<String> {
         let mut busy = Vec::new();
         let (pushes, webhooks) = (self.commercetools.pending_pushes(), self.fluent.pending_webhooks());
         if pushes + webhooks > 0 {
@@ -241,11 +242,10 @@ connections:
         }
         if let Some(daemon) = self.daemons.first() {
             let now = self.clock.now();
-            let late = async { daemon.app.store().read().await?.schedule().await }.await.unwrap_or_default();
-            let late = late.iter().filter(|job| !job.is_paused(now) && job.next_due.is_some_and(|due| due <= now));
-            busy.extend(late.map(|job| format!("{} is due", job.job)));
+            busy.extend(unplanned(daemon, now).await);
             match async { daemon.app.store().read().await?.active(now).await }.await {
                 Ok(0) => {}
+                Ok(active) if !named => busy.push(format!("{active} messages")),
                 Ok(active) => {
                     busy.push(format!("{active} messages"));
                     let open = |row: &&Row| ["running", "ready", "waiting"].contains(&row.state.as_str());
@@ -366,6 +366,22 @@ fn fluent_line(exchange: &Exchange) -> Option<Value> {
         line["response"] = exchange.response.clone();
     }
     Some(line)
+}
+
+/// Jobs whose tick the scheduler has not made yet, though it is time.
+async fn unplanned(daemon: &Daemon, now: i64) -> Vec<String> {
+    let rows = async { daemon.app.store().read().await?.schedule().await }.await.unwrap_or_default();
+    let planned = |connection: &str, job: &str| {
+        let row = rows.iter().find(|row| row.connection == connection && row.job == job);
+        row.is_some_and(|row| row.is_paused(now) || row.next_due.is_some_and(|due| due > now))
+    };
+    let jobs = daemon.queue.routes.iter().filter(|route| route.kind == Kind::Job);
+    let pairs = jobs.flat_map(|job| daemon.app.connections().map(move |connection| (job, connection)));
+    pairs
+        .filter(|(job, connection)| daemon.queue.timing(connection, job).unwrap().is_some())
+        .filter(|(job, connection)| !planned(&connection.config.name, &job.name))
+        .map(|(job, _)| format!("{} is due", job.name))
+        .collect()
 }
 
 /// Lets the other tasks run for a moment of real time.
