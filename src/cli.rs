@@ -6,7 +6,9 @@
 
 mod client;
 mod config;
+mod cursor;
 mod explain;
+mod job;
 mod mapping;
 mod message;
 mod output;
@@ -81,6 +83,12 @@ pub enum Command {
         #[arg(long)]
         recount: bool,
     },
+    /// Jobs: what runs by itself, and when.
+    #[command(subcommand)]
+    Job(JobVerb),
+    /// How far each stream was read.
+    #[command(subcommand)]
+    Cursor(CursorVerb),
     /// Messages of the queue.
     #[command(subcommand)]
     Message(MessageVerb),
@@ -227,6 +235,74 @@ pub struct Page {
     /// The `next` of the page before.
     #[arg(long, value_name = "NEXT")]
     after: Option<String>,
+}
+
+/// `job …`
+#[derive(Debug, Subcommand)]
+pub enum JobVerb {
+    /// List jobs with their timing, their last and their next run.
+    List,
+    /// Run a job now.
+    Run {
+        /// order-sync, job.order-sync, or the Java connector's name for it.
+        name: String,
+        /// Look again at everything that changed from here on; the cursor stays. A time, or how long ago: 24h.
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// End of that range; without it up to now.
+        #[arg(long, value_name = "TIME", requires = "from")]
+        to: Option<String>,
+        /// Name of a connection; needed if there are several.
+        #[arg(long)]
+        connection: Option<String>,
+        /// Wait for its end.
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Let a job rest; it stays paused over restarts.
+    Pause {
+        name: String,
+        /// Why; shown wherever the job is.
+        #[arg(long, value_name = "SENTENCE")]
+        reason: String,
+        /// Then it runs again by itself: in how long (2h), or a time.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+        /// Only for this connection.
+        #[arg(long)]
+        connection: Option<String>,
+    },
+    /// Let a paused job run again, from its next planned time on.
+    Resume {
+        name: String,
+        /// Only for this connection.
+        #[arg(long)]
+        connection: Option<String>,
+    },
+}
+
+/// `cursor …`
+#[derive(Debug, Subcommand)]
+pub enum CursorVerb {
+    /// List streams and how far each was read.
+    List,
+    /// Let a stream go on from another moment.
+    Set {
+        connection: String,
+        /// order-sync, order-status-sync …
+        stream: String,
+        /// Everything before this time counts as read.
+        position: String,
+        /// Where it stands now, as `cursor list` shows it; refused if it stands elsewhere.
+        #[arg(long, value_name = "OLD")]
+        expected: String,
+        /// Why; written to the log.
+        #[arg(long, value_name = "SENTENCE")]
+        reason: String,
+        /// Give up what changed between where it stands and a later position.
+        #[arg(long)]
+        accept_gap: bool,
+    },
 }
 
 /// `mapping …`
@@ -376,6 +452,8 @@ async fn perform(arguments: &Arguments, routes: &[&str]) -> Result<(), Refusal> 
         Command::Config(verb) => config::perform(verb, arguments, routes, &output).await,
         Command::Version => version(&output),
         Command::Status { recount } => status::show(&client(arguments).await?, *recount, &output).await,
+        Command::Job(verb) => job::perform(verb, &client(arguments).await?, &output).await,
+        Command::Cursor(verb) => cursor::perform(verb, &client(arguments).await?, &output).await,
         Command::Message(verb) => message::perform(verb, &client(arguments).await?, &output).await,
         Command::Mapping(verb) => mapping::perform(verb, &client(arguments).await?, &output).await,
         Command::Explain(verb) => explain::perform(verb, &client(arguments).await?, &output).await,

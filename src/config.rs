@@ -16,6 +16,7 @@ mod remote;
 mod schema;
 pub mod secret;
 mod shape;
+pub mod timing;
 mod validate;
 pub mod value;
 mod yaml;

@@ -20,7 +20,7 @@ use crate::clock::{self, Clock};
 use crate::config::model::{LogFormat, Migrate};
 use crate::config::{self, Config, Sources};
 use crate::http::{Access, Peer, Surface};
-use crate::queue::{Queue, Routes, Worker, tick};
+use crate::queue::{Queue, Routes, Worker, schedule};
 use crate::store::{Options, Store, Urgency};
 use crate::sync::order::SINCE;
 use crate::telemetry::{self, Form};
@@ -189,7 +189,7 @@ impl Daemon {
         let worker = Worker::new(self.queue.clone(), self.id);
         {
             self.tasks.spawn(worker.run(self.draining.clone(), drain));
-            self.tasks.spawn(tick(self.queue.clone(), self.draining.clone()));
+            self.tasks.spawn(schedule(self.queue.clone(), self.draining.clone()));
             self.serving.spawn(heartbeat(self.app.clone(), self.id, self.stopped.clone()));
         }
     }

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{delete, get, post};
+use axum::routing::{delete, get, post, put};
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
@@ -78,6 +78,14 @@ impl Surface {
             .route("/api/v1/messages/{id}", get(api::messages::show))
             .route("/api/v1/messages/{id}/retry", post(api::messages::retry))
             .route("/api/v1/messages/{id}/skip", post(api::messages::skip))
+            .route("/api/v1/jobs", get(api::jobs::list))
+            .route("/api/v1/jobs/{name}", get(api::jobs::show))
+            .route("/api/v1/jobs/{name}/run", post(api::jobs::run))
+            .route("/api/v1/jobs/{name}/pause", post(api::jobs::pause))
+            .route("/api/v1/jobs/{name}/resume", post(api::jobs::resume))
+            .route("/api/v1/runs/{id}", get(api::jobs::run_of))
+            .route("/api/v1/cursors", get(api::cursors::list))
+            .route("/api/v1/cursors/{connection}/{stream}", put(api::cursors::put))
             .route("/api/v1/mappings", get(api::mappings::list))
             .route("/api/v1/mappings/export", get(api::export::stream))
             .route("/api/v1/explain/orders/{order}", get(api::explain::order))

@@ -3,6 +3,7 @@
 //! Putting a message means: something *may* have changed. The handler of its route looks at the
 //! source as it is now and does what is missing; doing it twice is harmless.
 
+mod alarm;
 mod message;
 mod retry;
 mod routes;
@@ -21,7 +22,7 @@ use crate::store::{Ending, New, Put, Result, Source};
 
 pub use message::{Effect, Message, Note};
 pub use routes::{Handler, Kind, Route, Routes};
-pub use schedule::tick;
+pub use schedule::{Range, schedule};
 pub use worker::Worker;
 
 /// The app together with its routes: what intake and workers share.

@@ -15,6 +15,7 @@ mod lease;
 mod mapping;
 mod message;
 mod open;
+mod schedule;
 mod setting;
 mod tally;
 pub mod token;
@@ -32,10 +33,11 @@ use crate::clock::Clock;
 use crate::failure::{Class, Failure};
 
 pub use claim::Claimed;
-pub use cursor::Cursor;
+pub use cursor::{Counted, Cursor, Position};
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
+pub use schedule::{Pause, Plan, Scheduled};
 /// A JSON column.
 pub use sqlx::types::Json;
 pub use tally::{Balance, Counts};

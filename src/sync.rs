@@ -11,6 +11,7 @@ pub mod order_link;
 pub mod order_lookup;
 pub mod order_status;
 pub mod order_update;
+pub mod poll;
 pub mod slice;
 pub mod text;
 

@@ -57,6 +57,11 @@ impl Client {
         document(self.send(request).await?).await
     }
 
+    /// `PUT`
+    pub async fn put(&self, path: &[&str], body: &Value) -> Result<Value, Refusal> {
+        document(self.send(self.request(Method::PUT, path, &[]).timeout(PATIENCE).json(body)).await?).await
+    }
+
     /// `DELETE`
     pub async fn delete(&self, path: &[&str]) -> Result<(), Refusal> {
         document(self.send(self.request(Method::DELETE, path, &[]).timeout(PATIENCE)).await?).await.map(|_| ())

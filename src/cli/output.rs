@@ -115,15 +115,35 @@ pub fn local(time: &Value) -> String {
     at.map_or(String::new(), |at| at.with_timezone(&Local).format("%Y-%m-%d %H:%M:%S %:z").to_string())
 }
 
-/// A time as a person writes it: how long ago (`2h`), or RFC 3339. Answers RFC 3339.
+/// A moment that has been, as a person writes it: how long ago (`2h`), `now`, or a time of RFC 3339,
+/// whose seconds may be left out. Answers RFC 3339.
 pub fn instant(name: &str, text: &str, now: Millis) -> Result<String, Refusal> {
-    match (text.parse::<Span>(), parse_rfc3339(text)) {
-        (Ok(span), _) => Ok(crate::clock::rfc3339(now - span.millis())),
-        (_, Some(at)) => Ok(crate::clock::rfc3339(at)),
-        _ => Err(Refusal::usage(format!(
-            "{name} is {text:?}; write how long ago (2h) or a time (2026-01-01T10:00:00Z)."
-        ))),
-    }
+    moment(text, now, -1).ok_or_else(|| {
+        Refusal::usage(format!("{name} is {text:?}; write how long ago (2h) or a time (2026-01-01T10:00:00Z)."))
+    })
+}
+
+/// A moment to come: in how long (`2h`), or a time.
+pub fn deadline(name: &str, text: &str, now: Millis) -> Result<String, Refusal> {
+    moment(text, now, 1).ok_or_else(|| {
+        Refusal::usage(format!("{name} is {text:?}; write in how long (2h) or a time (2026-01-01T10:00:00Z)."))
+    })
+}
+
+fn moment(text: &str, now: Millis, direction: Millis) -> Option<String> {
+    let span = text.strip_prefix('-').filter(|_| direction < 0).unwrap_or(text).parse::<Span>();
+    let at = match (text, span) {
+        ("now", _) => Some(now),
+        (_, Ok(span)) => Some(now + direction * span.millis()),
+        _ => parse_rfc3339(text).or_else(|| parse_rfc3339(&with_seconds(text)?)),
+    };
+    at.map(crate::clock::rfc3339)
+}
+
+/// `2026-01-01T10:00Z` → `2026-01-01T10:00:00Z`
+fn with_seconds(text: &str) -> Option<String> {
+    let (minutes, zone) = text.split_at_checked(16)?;
+    Some(format!("{minutes}:00{zone}"))
 }
 
 fn one_line(text: &str) -> String {
@@ -162,6 +182,13 @@ mod tests {
     fn a_time_is_an_age_or_an_instant() {
         assert_eq!(instant("--since", "2h", 7_200_000), Ok("1970-01-01T00:00:00.000Z".into()));
         assert_eq!(instant("--since", "2026-01-01T01:00:00+01:00", 0), Ok("2026-01-01T00:00:00.000Z".into()));
-        assert!(instant("--since", "yesterday", 0).is_err());
+        for (text, at) in [("now", 60), ("-1m", 0), ("1970-01-01T00:01Z", 60), ("1970-01-01T01:00+01:00", 0)] {
+            assert_eq!(instant("--from", text, 60_000), Ok(crate::clock::rfc3339(at * 1000)), "{text}");
+        }
+        assert_eq!(deadline("--until", "1m", 60_000), Ok("1970-01-01T00:02:00.000Z".into()));
+        for wrong in ["yesterday", "1970-01-01", "1970-01-01T00:00", "", "--1m"] {
+            assert!(instant("--since", wrong, 0).is_err(), "{wrong}");
+        }
+        assert!(deadline("--until", "-1m", 0).is_err());
     }
 }

@@ -2,6 +2,7 @@
 //! (platform-commercetools.md A2, A4).
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -32,12 +33,26 @@ struct Project {
     /// `https://api.europe-west1.gcp.commercetools.com/my-project`
     root: String,
     clock: Clock,
+    /// `Date` of the last answer, 0 before the first; polls end their windows by it.
+    date: AtomicI64,
     /// Types, States and Channels by path, with the time until which they are believed.
     definitions: Mutex<HashMap<String, (Millis, Value)>>,
 }
 
 /// How long a definition is believed, in milliseconds (F 5.3).
 const DEFINITION: Millis = 600_000;
+
+/// The project's settings (`GET /{projectKey}`, A5) as far as they matter here.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Settings {
+    pub messages: Messages,
+}
+
+/// Are Messages kept, so that they can be queried? Subscriptions deliver them in any case.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Messages {
+    pub enabled: bool,
+}
 
 /// One page of a query (A2); there is never a total.
 #[derive(Debug, Deserialize)]
@@ -68,12 +83,27 @@ impl Client {
         let credential = Credential::new(clock.clone(), move || grant(asking.clone(), account.clone()).boxed());
         let root = format!("{}/{}", config.api_url(), config.project_key);
         let call = Call { lane: "order".into(), correlation: String::new() };
-        Ok(Self { project: Arc::new(Project { remote, credential, root, clock, definitions: Mutex::default() }), call })
+        let (date, definitions) = (AtomicI64::new(0), Mutex::default());
+        Ok(Self { project: Arc::new(Project { remote, credential, root, clock, date, definitions }), call })
     }
 
     /// The same project on behalf of another call.
     pub fn on(&self, call: Call) -> Self {
         Self { project: self.project.clone(), call }
+    }
+
+    /// `GET /{projectKey}`; needs the scope `view_project_settings`.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn settings(&self) -> Result<Settings, Error> {
+        let operation = "GET /{projectKey}";
+        parsed(operation, &self.send(operation, Method::GET, "", &[], None).await?)
+    }
+
+    /// The project's clock as of its last answer, whole seconds; `None` before the first.
+    pub fn now(&self) -> Option<Millis> {
+        Some(self.project.date.load(Ordering::Relaxed)).filter(|date| *date > 0)
     }
 
     /// `GET /orders/{id}` with reference expansion; `None` = 404.
@@ -233,6 +263,9 @@ impl Client {
                 call: &self.call,
             };
             let answer = project.remote.send(request).await?;
+            if let Some(date) = answer.date {
+                project.date.store(date, Ordering::Relaxed);
+            }
             if answer.status == 401 && !renewed {
                 project.credential.refused(&token).await;
                 renewed = true;

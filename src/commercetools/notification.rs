@@ -30,7 +30,7 @@ pub enum Subject {
 }
 
 /// Message types after which an order may have to be created (C 5.1).
-const ORDER_CREATED: &[&str] = &[
+pub const ORDER_CREATED: &[&str] = &[
     "OrderCreated",
     "OrderImported",
     "OrderCreatedFromRecurringOrder",

@@ -15,6 +15,7 @@ use super::model::{Connection, Signature};
 use super::node::{Origin, join};
 use super::problem::{Problem, Problems};
 use super::secret::Lookup;
+use super::timing::Timing;
 use super::validate::nearest;
 use super::value::{Secret, Span};
 
@@ -28,6 +29,7 @@ async fn check_in(loaded: &Loaded, routes: &[&str], environment: Lookup<'_>) -> 
     let mut findings = Findings { loaded, problems: Vec::new(), warnings: Vec::new() };
     findings.server();
     findings.database();
+    findings.schedule(routes);
     findings.queue();
     findings.routes(routes);
     findings.between_connections();
@@ -81,6 +83,28 @@ impl Findings<'_> {
         let database = &self.loaded.config.database;
         if !["sqlite:", "postgres:", "postgresql:"].iter().any(|scheme| database.url.starts_with(scheme)) {
             self.problem("database.url", "must begin with sqlite:// or postgres://");
+        }
+    }
+
+    fn schedule(&mut self, routes: &[&str]) {
+        let schedule = &self.loaded.config.schedule;
+        if let Err(sentence) = Timing::cron("0 0 * * *", &schedule.time_zone) {
+            self.problem("schedule.time_zone", sentence);
+        }
+        for (name, timing) in &schedule.jobs {
+            let path = join("schedule.jobs", name);
+            self.known_route(&path, name, routes);
+            if !name.starts_with("job.") {
+                self.problem(&path, "only jobs are timed: job.order-sync");
+            }
+            // A wrong zone of all was told already.
+            let zone = if schedule.time_zone.parse::<chrono_tz::Tz>().is_ok() { &schedule.time_zone } else { "UTC" };
+            if let Err(sentence) = Timing::configured(timing, zone) {
+                self.problem(&path, sentence);
+            }
+            if timing.time_zone.is_some() && timing.cron.is_none() {
+                self.problem(&path, "a time zone belongs to a cron expression");
+            }
         }
     }
 

@@ -117,6 +117,8 @@ pub struct Order {
     pub country: CountryForm,
     pub delivery_instruction_field: Option<String>,
     pub send_delivery_window: bool,
+    /// Pause between two looks at commercetools; `0s` = none.
+    pub poll: Span,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -300,6 +302,16 @@ pub enum AxisName {
     Order,
     Shipment,
     Payment,
+}
+
+/// C 1.8.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CommercetoolsPoll {
+    /// A window ends this long before commercetools' clock.
+    pub settle: Span,
+    /// The next window starts this long before the last one's end.
+    pub overlap: Span,
 }
 
 /// F 1.5.

@@ -28,6 +28,8 @@ pub struct Config {
     /// Switches of single routes, by route name.
     #[serde(default)]
     pub routes: BTreeMap<String, Route>,
+    /// When jobs run.
+    pub schedule: Schedule,
     /// Workers, lanes, leases and retries.
     pub queue: Queue,
     /// One limiter per remote credential, shared by all lanes.
@@ -147,6 +149,8 @@ pub struct Connection {
     pub money: Money,
     /// Prefix of the Fluent attributes we own.
     pub attribute_prefix: String,
+    /// How polls of commercetools keep their distance.
+    pub poll: CommercetoolsPoll,
     /// Which webhook names feed which route.
     pub webhooks: Webhooks,
     /// Customers.
@@ -283,6 +287,40 @@ pub struct Route {
     pub lane: Option<String>,
     /// After this long in retry a message is parked.
     pub give_up: Option<Span>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Schedule {
+    /// Of cron expressions; IANA name.
+    pub time_zone: String,
+    /// A tick that fell due while nothing ran.
+    pub missed: Missed,
+    /// Job → when it runs; wins over the keys of its flow.
+    pub jobs: BTreeMap<String, JobTiming>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missed {
+    /// Once, as soon as possible, however many there were.
+    RunOnce,
+    /// Not at all; the next one is as planned.
+    Skip,
+}
+
+/// Exactly one of `every` and `cron`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct JobTiming {
+    /// Pause between two runs.
+    pub every: Option<Span>,
+    /// 5 fields, or 6 with seconds first.
+    pub cron: Option<String>,
+    /// Instead of `schedule.time_zone`.
+    pub time_zone: Option<String>,
+    /// Each run is put off by a random part of this.
+    pub jitter: Option<Span>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -50,6 +50,7 @@ problems! {
     method_not_allowed = "method-not-allowed", METHOD_NOT_ALLOWED;
     request_timeout = "request-timeout", REQUEST_TIMEOUT;
     conflict = "conflict", CONFLICT;
+    refused_by_guard = "refused-by-guard", CONFLICT;
     too_large = "too-large", PAYLOAD_TOO_LARGE;
     unsupported_media_type = "unsupported-media-type", UNSUPPORTED_MEDIA_TYPE;
     invalid = "invalid", UNPROCESSABLE_ENTITY;

@@ -4,8 +4,10 @@
 //! connection does not exist for it. Unknown parameters are refused, so that a filter with a typing
 //! error does not silently show everything.
 
+pub mod cursors;
 pub mod explain;
 pub mod export;
+pub mod jobs;
 pub mod mappings;
 pub mod messages;
 pub mod status;
@@ -29,6 +31,9 @@ use crate::clock::{Millis, parse_rfc3339, rfc3339};
 
 /// Entries of a page if nobody says otherwise, and at most.
 const LIMIT: (i64, i64) = (50, 200);
+
+/// Most characters of a person's reason.
+const REASON: usize = 500;
 
 impl FromRequestParts<Surface> for Actor {
     type Rejection = Problem;
@@ -108,6 +113,18 @@ fn instant(name: &str, asked: Option<&str>) -> Result<Option<Millis>, Problem> {
         parse_rfc3339(text).ok_or_else(wrong)
     };
     asked.map(read).transpose()
+}
+
+/// Why somebody decides something.
+///
+/// # Errors
+/// 422 if it says nothing, or too much.
+fn reason(said: &str) -> Result<String, Problem> {
+    let said = said.trim();
+    match said.is_empty() || said.chars().count() > REASON {
+        true => Err(Problem::invalid(format!("reason is a sentence of at most {REASON} characters."))),
+        false => Ok(said.to_owned()),
+    }
 }
 
 /// A connection named by the peer.

@@ -13,8 +13,17 @@ use super::Message;
 use crate::app::App;
 use crate::config::Config;
 use crate::config::model::Connection;
+use crate::config::timing::Timing;
 use crate::config::value::Span;
 use crate::failure::Outcome;
+
+/// What the Java connector calls its jobs, and which of ours they are.
+const ALIASES: &[(&str, &[&str])] = &[
+    ("batch-product-catalogue-sync", &["job.category-sync", "job.product-sync"]),
+    ("batch-inventory-sync", &["job.inventory-sync"]),
+    ("batch-location-sync", &["job.location-sync"]),
+    ("event-failure-summary-monitor", &["job.event-failure-summary"]),
+];
 
 /// A handler: `async fn(App, Message) -> Outcome`.
 pub type Handler = Arc<dyn Fn(App, Message) -> BoxFuture<'static, Outcome> + Send + Sync>;
@@ -40,8 +49,8 @@ pub struct Route {
     pub blocks: bool,
     /// How long a message may wait for a dependency before it is parked.
     pub wait_limit: Option<fn(&Connection) -> Span>,
-    /// How often a job runs for a connection; `None` = not at all.
-    pub every: Option<fn(&Connection) -> Option<Span>>,
+    /// When a job of a flow runs for a connection; `None` = its flow is off.
+    pub timed: Option<fn(&Connection) -> Option<Timing>>,
     pub handler: Handler,
     /// Where it was registered, and where replaced.
     pub registered: &'static Location<'static>,
@@ -81,19 +90,18 @@ impl Routes {
         self.register(name, Kind::Outbox, "catalogue", boxed(handler))
     }
 
-    /// Registers a job that runs every so often for each connection.
+    /// Registers a job. It runs for each connection as `schedule.jobs` says, else as its flow says
+    /// ([`Route::timed`]), else by hand only.
     ///
     /// # Panics
     /// If the name is taken.
     #[track_caller]
-    pub fn job<F, A>(&mut self, name: &str, every: fn(&Connection) -> Option<Span>, handler: F) -> &mut Route
+    pub fn job<F, A>(&mut self, name: &str, handler: F) -> &mut Route
     where
         F: Fn(App, Message) -> A + Send + Sync + 'static,
         A: Future<Output = Outcome> + Send + 'static,
     {
-        let route = self.register(name, Kind::Job, "bulk", boxed(handler));
-        route.every = Some(every);
-        route
+        self.register(name, Kind::Job, "bulk", boxed(handler))
     }
 
     /// Puts another handler in the place of a registered one; lane and policies stay.
@@ -122,6 +130,15 @@ impl Routes {
         self.routes.get(name)
     }
 
+    /// The jobs that a person means by `name`: with or without `job.`, or as the Java connector calls
+    /// them (`surfaces.md` 1.5), where one name may mean two.
+    pub fn jobs_named(&self, name: &str) -> Vec<&Route> {
+        let alias = ALIASES.iter().find(|(alias, _)| *alias == name).map(|(_, jobs)| *jobs);
+        let full = if name.starts_with("job.") { name.to_owned() } else { format!("job.{name}") };
+        let names = alias.map_or_else(|| vec![full.as_str()], <[&str]>::to_vec);
+        names.into_iter().filter_map(|name| self.find(name)).filter(|route| route.kind == Kind::Job).collect()
+    }
+
     /// All routes, by name.
     pub fn iter(&self) -> impl Iterator<Item = &Route> {
         self.routes.values()
@@ -145,7 +162,7 @@ impl Routes {
             lane,
             blocks: false,
             wait_limit: None,
-            every: None,
+            timed: None,
             handler,
             registered: here,
             replaced: None,
@@ -168,6 +185,31 @@ impl Route {
     pub fn blocks(&mut self) -> &mut Self {
         self.blocks = true;
         self
+    }
+
+    /// When this job runs for a connection; `None` = its flow is off, and nothing else turns it on.
+    pub fn timed(&mut self, timed: fn(&Connection) -> Option<Timing>) -> &mut Self {
+        self.timed = Some(timed);
+        self
+    }
+
+    /// When this job runs for a connection, all things considered; `None` = by hand only.
+    ///
+    /// # Errors
+    /// What is wrong with its entry in `schedule.jobs`; `config check` tells the same.
+    pub fn timing(&self, connection: &Connection, config: &Config) -> Result<Option<Timing>, String> {
+        let of_flow = match self.timed {
+            Some(timed) => match timed(connection) {
+                Some(timing) => Some(timing),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        let schedule = &config.schedule;
+        match schedule.jobs.get(&self.name) {
+            Some(own) => Timing::configured(own, &schedule.time_zone).map(Some),
+            None => Ok(of_flow),
+        }
     }
 
     /// Parks a message that waited longer than this.
@@ -215,5 +257,23 @@ mod tests {
             routes.replace("commercetools.order-created", nothing);
         });
         assert!(again.contains("replaced twice"), "{again}");
+    }
+
+    #[test]
+    fn a_job_has_a_long_name_a_short_one_and_the_vendors() {
+        let mut routes = Routes::default();
+        routes.job("job.inventory-sync", nothing);
+        routes.job("job.product-sync", nothing);
+        routes.inbox("job-like.inventory-sync", nothing);
+        let named = |name: &str| -> Vec<String> {
+            routes.jobs_named(name).into_iter().map(|route| route.name.clone()).collect()
+        };
+        for name in ["job.inventory-sync", "inventory-sync", "batch-inventory-sync"] {
+            assert_eq!(named(name), ["job.inventory-sync"], "{name}");
+        }
+        assert_eq!(named("batch-product-catalogue-sync"), ["job.product-sync"], "as far as its jobs exist");
+        for name in ["batch-location-sync", "job-like.inventory-sync", "sync", ""] {
+            assert!(named(name).is_empty(), "{name}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::message::{Effect, Findings, Message, Note};
-use super::{Queue, retry};
+use super::{Kind, Queue, retry, schedule};
 use crate::clock::Millis;
 use crate::failure::{Class, Failure, Outcome, Skip};
 use crate::store::{Claimed, Ending, Error, New, Result, Source, Tx, Urgency};
@@ -43,6 +43,11 @@ async fn judge(queue: &Queue, message: &Message) -> Outcome {
     if config.routes.get(message.route()).and_then(|route| route.enabled) == Some(false) {
         let sentence = format!("The route {} is switched off.", message.route());
         return Err(Failure::Skipped { reason: Skip::Ignored, sentence });
+    }
+    if route.kind == Kind::Job
+        && let Some(held) = schedule::held(queue, message).await?
+    {
+        return Err(held);
     }
     let handled = AssertUnwindSafe((route.handler)(queue.app.clone(), message.clone())).catch_unwind().await;
     handled.unwrap_or_else(|panic| {
@@ -121,6 +126,16 @@ impl Verdict {
             return Self::End { ending: Ending::Parked("gave-up"), detail, class: Some(class) };
         }
         Self::Retry { due, held_since, class, detail: sentence }
+    }
+
+    /// Did the handler try its work?
+    fn ran(&self) -> bool {
+        !matches!(self, Self::End { ending: Ending::Skipped(_), .. } | Self::Back { .. })
+    }
+
+    /// Did it succeed?
+    fn well(&self) -> bool {
+        matches!(self, Self::End { ending: Ending::Done(_), .. })
     }
 
     /// One line per message, at the edge, with the identifier in the sentence.
@@ -227,7 +242,9 @@ async fn store(
     effects: Vec<Effect>,
 ) -> Result<()> {
     let claimed = message.claimed().clone();
-    let blocks = queue.routes.find(message.route()).is_some_and(|route| route.blocks);
+    let route = queue.routes.find(message.route());
+    let blocks = route.is_some_and(|route| route.blocks);
+    let is_tick = route.is_some_and(|route| route.kind == Kind::Job) && schedule::is_tick(message);
     let held = match verdict {
         Verdict::End { .. } => false,
         Verdict::Retry { .. } | Verdict::Wait { .. } => true,
@@ -241,6 +258,12 @@ async fn store(
             for effect in effects {
                 effect(tx).await?;
             }
+            if is_tick && verdict.ran() {
+                let lead = claimed.lead();
+                tx.job_ran(&lead.connection, &lead.route, lead.changed, verdict.well()).await?;
+            }
+            // One tick that is tried again is enough; more would come with every planned time.
+            let claimed = if is_tick && held { tx.supersede(claimed).await? } else { claimed };
             verdict.write(tx, &claimed, notes).await
         }
         .boxed()

@@ -196,6 +196,31 @@ impl Tx {
         self.settle(claimed, update).await
     }
 
+    /// Ends all rows of a claim but the newest, which stands for them from now on.
+    pub async fn supersede(&mut self, mut claimed: Claimed) -> Result<Claimed> {
+        let Some(lead) = claimed.rows.pop() else { return Ok(claimed) };
+        let now = self.clock.now();
+        let detail = format!("Message {} stands for it.", lead.id);
+        let ended: Vec<(String, String)> = on!(&mut self.db, |c| {
+            sqlx::query_as(
+                "update message set state = 'skipped', reason = 'superseded', detail = $1, wait_for = null, \
+                 held_since = null, changed = $2, claim = null, holder = null \
+                 where claim = $3 and state = 'running' and id <> $4 returning connection, lane",
+            )
+            .bind(detail)
+            .bind(now)
+            .bind(claimed.claim)
+            .bind(lead.id)
+            .fetch_all(c)
+            .await?
+        });
+        for (connection, lane) in ended {
+            self.tally.add(&connection, &lane, "running", -1);
+            self.tally.add(&connection, &lane, "skipped", 1);
+        }
+        Ok(Claimed { rows: vec![lead], ..claimed })
+    }
+
     /// Puts all rows of a claim back: to be tried again at `due`. `class` tells why. A row that was
     /// held before keeps its own `held_since`.
     pub async fn retry(

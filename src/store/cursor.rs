@@ -1,7 +1,7 @@
 //! Table `cursor`: how far each stream was read. A cursor moves in the transaction that stores what
-//! was read, never ahead of it.
+//! was read, never ahead of it, and only from where the mover believes it to be.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::FromRow;
 use sqlx::types::Json;
@@ -15,33 +15,107 @@ pub struct Cursor {
     pub connection: String,
     /// Named after its job: `order-status-sync`.
     pub stream: String,
-    /// The stream's own form; see the job.
-    pub position: Json<Value>,
+    pub position: Json<Position>,
     /// How many records only this poll found: their webhook or message never came.
     pub found: i64,
+    /// How many of these had become visible so late that an earlier look had missed them.
+    pub late: i64,
     pub changed: Millis,
 }
 
+/// How far a stream was read, on its source's clock.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Position {
+    /// A window is under way: its pages up to `after` are done.
+    Window {
+        #[serde(with = "instant")]
+        from: Millis,
+        #[serde(with = "instant")]
+        to: Millis,
+        /// Up to here, this moment included, earlier windows have looked already.
+        #[serde(with = "instant")]
+        fresh: Millis,
+        /// See [`Done`](Self::Done).
+        #[serde(with = "instant")]
+        since: Millis,
+        /// The last page's end, in the source's own form; `None` = the first page is next.
+        after: Option<Value>,
+    },
+    /// Everything up to `end` was read.
+    Done {
+        #[serde(with = "instant")]
+        end: Millis,
+        /// Where the very first window began, or where an operator set the cursor: no overlap reaches
+        /// behind it.
+        #[serde(with = "instant")]
+        since: Millis,
+    },
+}
+
+impl Position {
+    /// Everything up to this moment was read.
+    pub fn read_to(&self) -> Millis {
+        match self {
+            Self::Window { fresh, .. } => *fresh,
+            Self::Done { end, .. } => *end,
+        }
+    }
+}
+
+/// What a page adds to the counters of its stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    pub found: i64,
+    pub late: i64,
+}
+
 impl Tx {
-    /// Moves a cursor and adds what only the poll found.
-    pub async fn advance(&mut self, connection: &str, stream: &str, position: Value, found: i64) -> Result<()> {
+    /// Moves a cursor from `expected` (`None` = it has none yet) and adds to its counters. `false`:
+    /// it stands elsewhere by now, and nothing was changed.
+    pub async fn advance(
+        &mut self,
+        connection: &str,
+        stream: &str,
+        expected: Option<&Position>,
+        position: &Position,
+        counted: Counted,
+    ) -> Result<bool> {
         let now = self.clock.now();
-        on!(&mut self.db, |c| {
-            sqlx::query(
-                "insert into cursor (connection, stream, position, found, changed) values ($1, $2, $3, $4, $5) \
-                 on conflict (connection, stream) do update set position = excluded.position, \
-                 found = cursor.found + excluded.found, changed = excluded.changed",
-            )
-            .bind(connection)
-            .bind(stream)
-            .bind(Json(position))
-            .bind(found)
-            .bind(now)
-            .execute(c)
-            .await?
-            .rows_affected()
-        });
-        Ok(())
+        let moved = match expected {
+            None => on!(&mut self.db, |c| {
+                sqlx::query(
+                    "insert into cursor (connection, stream, position, found, late, changed) \
+                     values ($1, $2, $3, $4, $5, $6) on conflict (connection, stream) do nothing",
+                )
+                .bind(connection)
+                .bind(stream)
+                .bind(Json(position))
+                .bind(counted.found)
+                .bind(counted.late)
+                .bind(now)
+                .execute(c)
+                .await?
+                .rows_affected()
+            }),
+            Some(expected) => on!(&mut self.db, |c| {
+                sqlx::query(
+                    "update cursor set position = $1, found = found + $2, late = late + $3, changed = $4 \
+                     where connection = $5 and stream = $6 and position = $7",
+                )
+                .bind(Json(position))
+                .bind(counted.found)
+                .bind(counted.late)
+                .bind(now)
+                .bind(connection)
+                .bind(stream)
+                .bind(Json(expected))
+                .execute(c)
+                .await?
+                .rows_affected()
+            }),
+        };
+        Ok(moved == 1)
     }
 
     /// Counts a record that turned out to be found by this stream only. The cursor stays where it is.
@@ -63,7 +137,8 @@ impl Db {
     pub async fn cursor(&mut self, connection: &str, stream: &str) -> Result<Option<Cursor>> {
         Ok(on!(self, |c| {
             sqlx::query_as(
-                "select connection, stream, position, found, changed from cursor where connection = $1 and stream = $2",
+                "select connection, stream, position, found, late, changed from cursor \
+                 where connection = $1 and stream = $2",
             )
             .bind(connection)
             .bind(stream)
@@ -76,10 +151,27 @@ impl Db {
     pub async fn cursors(&mut self) -> Result<Vec<Cursor>> {
         Ok(on!(self, |c| {
             sqlx::query_as(
-                "select connection, stream, position, found, changed from cursor order by connection, stream",
+                "select connection, stream, position, found, late, changed from cursor order by connection, stream",
             )
             .fetch_all(c)
             .await?
         }))
+    }
+}
+
+/// Instants stand in a position as people read them.
+mod instant {
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use crate::clock::{Millis, parse_rfc3339, rfc3339};
+
+    pub fn serialize<S: Serializer>(at: &Millis, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&rfc3339(*at))
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Millis, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_rfc3339(&text).ok_or_else(|| D::Error::custom(format!("{text:?} is not an instant")))
     }
 }

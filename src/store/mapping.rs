@@ -1,6 +1,8 @@
 //! Table `mapping`: which commercetools entity is which Fluent entity, what was last written, and
 //! what the other side looked like then (C 1.4). The reconciliation export reads this table.
 
+use std::collections::HashMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sqlx::types::Json;
@@ -177,6 +179,26 @@ impl Db {
             select.push(")");
             select.build_query_as().persistent(false).fetch_all(c).await?
         }))
+    }
+
+    /// Which of these commercetools entities are in Fluent, and the version each was last read in.
+    pub async fn transferred(&mut self, connection: &str, kind: &str, ids: &[String]) -> Result<HashMap<String, i64>> {
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<(String, i64)> = on!(self, |c| {
+            let mut select =
+                QueryBuilder::new("select commercetools_id, commercetools_version from mapping where connection = ");
+            select.push_bind(connection.to_owned()).push(" and kind = ").push_bind(kind.to_owned());
+            select.push(" and fluent_id is not null and commercetools_id in (");
+            let mut list = select.separated(", ");
+            for id in ids {
+                list.push_bind(id.clone());
+            }
+            select.push(")");
+            select.build_query_as().persistent(false).fetch_all(c).await?
+        });
+        Ok(rows.into_iter().collect())
     }
 
     async fn mapping_by(

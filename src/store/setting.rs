@@ -22,6 +22,25 @@ impl Tx {
         });
         Ok(self.setting(connection, name).await?.unwrap_or_else(|| value.to_owned()))
     }
+
+    /// Stores `value` in place of the one in force.
+    pub async fn put_setting(&mut self, connection: &str, name: &str, value: &str) -> Result<()> {
+        let now = self.clock.now();
+        on!(&mut self.db, |c| {
+            sqlx::query(
+                "insert into setting (connection, name, value, changed) values ($1, $2, $3, $4) \
+                 on conflict (connection, name) do update set value = excluded.value, changed = excluded.changed",
+            )
+            .bind(connection)
+            .bind(name)
+            .bind(value)
+            .bind(now)
+            .execute(c)
+            .await?
+            .rows_affected()
+        });
+        Ok(())
+    }
 }
 
 impl Db {

@@ -42,6 +42,11 @@ impl Deltas {
         };
     }
 
+    /// Something that was to be done later is to be done sooner: whoever waits for it looks again.
+    pub fn sooner(&mut self) {
+        self.makes_work = true;
+    }
+
     /// Does this commit leave something to do?
     pub fn makes_work(&self) -> bool {
         self.makes_work

@@ -1,6 +1,7 @@
 //! Orders, commercetools → Fluent: a home delivery with one fulfilment choice.
 //!
-//! Routes `commercetools.order-created` and `fluent.create-order` (in `create`), subject `order:<id>`.
+//! Routes `commercetools.order-created` and `fluent.create-order` (in `create`), subject `order:<id>`;
+//! `job.order-sync` (in `poll`) finds the orders that nobody told us of.
 //! The pure part: [`to_fluent`] maps an order as read. What it is called in Fluent is decided by
 //! [`reference`] before the first call and then remembered. Field tables: `commercetools-to-fluent`,
 //! sections 5 and 6.
@@ -13,6 +14,7 @@ pub mod create;
 pub mod from_line;
 pub mod item;
 pub mod payment;
+pub mod poll;
 
 use serde_json::Value;
 
@@ -21,6 +23,7 @@ use super::attribute::{self, own};
 use super::text::{Notes, fill, fits, present};
 use crate::commercetools::model::{Address, Order};
 use crate::config::model::Connection;
+use crate::config::timing::Timing;
 use crate::failure::Failure;
 use crate::fluent::input::{AttributeInput, CreateOrderInput, Id};
 use crate::queue::Routes;
@@ -35,6 +38,10 @@ pub fn register(routes: &mut Routes) {
         .lane("order")
         .blocks()
         .wait_limit(|connection| connection.order.wait_limit);
+    routes.job("job.order-sync", poll::sync).timed(|connection| {
+        let config = &connection.order;
+        (config.enabled && !config.poll.0.is_zero()).then(|| Timing::every(config.poll))
+    });
 }
 
 /// An order as Fluent gets it.

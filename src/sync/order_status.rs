@@ -15,6 +15,7 @@ use crate::commercetools::action::{Action, OrderState, PaymentState, ResourceIde
 use crate::commercetools::known::{Known, State};
 use crate::commercetools::remembered::RememberedOrder;
 use crate::config::model::{self, OrderStatus, Unmapped};
+use crate::config::timing::Timing;
 use crate::failure::Failure;
 use crate::fluent::model::Order;
 use crate::queue::Routes;
@@ -22,16 +23,10 @@ use crate::queue::Routes;
 /// Registers this flow's routes.
 pub fn register(routes: &mut Routes) {
     routes.inbox("fluent.order-updated", inbox::receive).lane("status");
-    routes
-        .job(
-            "job.order-status-sync",
-            |connection| {
-                let config = &connection.order_status;
-                (config.enabled && config.poll.enabled).then_some(config.poll.every)
-            },
-            inbox::sync,
-        )
-        .lane("bulk");
+    routes.job("job.order-status-sync", inbox::sync).timed(|connection| {
+        let config = &connection.order_status;
+        (config.enabled && config.poll.enabled).then(|| Timing::every(config.poll.every))
+    });
 }
 
 /// The built-in workflow States from first to last.

@@ -17,7 +17,8 @@ fn parked(draft: fluent_connector::queue::Draft) -> fluent_connector::queue::Dra
     draft.subject("order:c-1").ended(Ending::Parked("rejected"), "Order 10001 has no item.")
 }
 
-/// Method, path, body, scopes. `{parked}` is a fresh parked message, `{token}` a fresh token of `main`.
+/// Method, path, body, scopes. `{parked}` is a fresh parked message, `{run}` a fresh run, `{token}` a fresh
+/// token of `main`.
 const ROUTES: &[(&str, &str, &str, &[&str])] = &[
     ("GET", "/api/v1/status", "", &["status:read"]),
     ("GET", "/api/v1/status?recount=true", "", &["status:read"]),
@@ -26,6 +27,19 @@ const ROUTES: &[(&str, &str, &str, &[&str])] = &[
     ("GET", "/api/v1/messages/{parked}?payload=true", "", &["messages:read", "personal-data:read"]),
     ("POST", "/api/v1/messages/{parked}/retry", "", &["messages:write"]),
     ("POST", "/api/v1/messages/{parked}/skip", r#"{"reason":"a test order"}"#, &["messages:write"]),
+    ("GET", "/api/v1/jobs", "", &["jobs:read"]),
+    ("GET", "/api/v1/jobs/order-sync", "", &["jobs:read"]),
+    ("POST", "/api/v1/jobs/order-sync/run", "{}", &["jobs:run"]),
+    ("POST", "/api/v1/jobs/order-sync/pause", r#"{"reason":"a rehearsal"}"#, &["jobs:write"]),
+    ("POST", "/api/v1/jobs/order-sync/resume", "", &["jobs:write"]),
+    ("GET", "/api/v1/runs/{run}", "", &["jobs:read"]),
+    ("GET", "/api/v1/cursors", "", &["jobs:read"]),
+    (
+        "PUT",
+        "/api/v1/cursors/main/order-sync",
+        r#"{"position":"1970-01-01T00:00:01Z","expected":"1970-01-01T00:00:01Z","reason":"a rehearsal"}"#,
+        &["cursors:write"],
+    ),
     ("GET", "/api/v1/mappings", "", &["mappings:read"]),
     ("GET", "/api/v1/mappings/export?kind=order&format=csv", "", &["mappings:export"]),
     ("GET", "/api/v1/explain/orders/10001?stored=true", "", &["messages:read", "mappings:read"]),
@@ -38,12 +52,15 @@ const ROUTES: &[(&str, &str, &str, &[&str])] = &[
 async fn each_route_answers_each_role_as_its_scopes_say() {
     let desk = Desk::open().await;
     desk.mappings(vec![pair("main", "c-1", "10001")]).await;
+    desk.cursor("main", "order-sync", 1000).await;
+    let job = desk.queue.routes.find("job.order-sync").unwrap();
     for (role, held) in ROLES {
         let (_, text) = desk.token(role).await;
         for (method, path, body, scopes) in ROUTES {
             let message = desk.message("main", parked).await.to_string();
             let (other, _) = desk.token("storefront").await;
-            let path = path.replace("{parked}", &message).replace("{token}", &other.id);
+            let run = desk.queue.run_job("main", job, None, "test").await.unwrap().to_string();
+            let path = path.replace("{parked}", &message).replace("{token}", &other.id).replace("{run}", &run);
             let body = serde_json::from_str(body).ok();
             let reply = desk.ask(method, &path, Some(&text), body).await;
             let may = scopes.iter().all(|scope| held.contains(scope));
@@ -151,7 +168,7 @@ async fn lists_are_paged_and_filtered_and_refuse_what_they_do_not_know() {
     assert_eq!(listed("subject=order:3").await, [made[2].clone()]);
     assert_eq!(listed("route=fluent.send-event").await, [""; 0]);
     assert_eq!(listed("since=2999-01-01T00:00:00Z").await, [""; 0]);
-    assert_eq!(listed("lane=bulk&since=2020-01-01T00:00:00Z").await.len(), 6);
+    assert_eq!(listed("lane=order&since=2020-01-01T00:00:00Z").await.len(), 6);
     for query in ["stat=parked", "limit=0", "limit=201", "limit=x", "state=lost", "since=2h", "after=1", "token=x"] {
         let reply = desk.ask("GET", &format!("/api/v1/messages?{query}"), Some(&viewer), None).await;
         assert_eq!(reply.problem(), (400, "malformed".into()), "{query}");
@@ -196,7 +213,8 @@ async fn a_person_retries_and_skips_and_the_balance_still_closes() {
     let mut totals = status["totals"].clone();
     totals.as_object_mut().unwrap().entry("parked").or_insert(json!(0));
     assert_eq!(totals, counts);
-    assert!(status["overdue_since"]["order"].is_null(), "the message is in lane bulk");
+    let overdue = &status["overdue_since"];
+    assert!(overdue["order"].is_string() && overdue["bulk"].is_null(), "the message is in lane order: {overdue}");
 }
 
 #[tokio::test]

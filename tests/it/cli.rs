@@ -117,6 +117,53 @@ async fn the_other_verbs_talk_to_the_daemon() {
 }
 
 #[tokio::test]
+async fn jobs_and_cursors_are_in_a_persons_hand() {
+    let desk = Desk::open().await;
+    desk.cursor("main", "order-sync", 60_000).await;
+    let socket = desk.listen().display().to_string();
+    let folder = desk.folder.path().to_owned();
+    let run = |line: &'static str| {
+        let (socket, folder) = (socket.clone(), folder.clone());
+        async move {
+            let mut arguments: Vec<&str> = line.split(' ').collect();
+            arguments.extend(["--admin-socket", &socket]);
+            run(&folder, &arguments).await
+        }
+    };
+    let list = run("job list").await;
+    assert!(
+        list.code == 0 && list.out.starts_with("job ") && list.out.contains("every 1m"),
+        "{} {}",
+        list.out,
+        list.err
+    );
+    let paused = run("job pause order-sync --connection main --reason rehearsal --until 2h").await;
+    assert!(paused.code == 0 && paused.out.contains("by admin socket: rehearsal"), "{} {}", paused.out, paused.err);
+    assert!(run("job list").await.out.contains("paused until"));
+    assert!(!run("job resume order-sync").await.out.contains("paused"));
+    let unclear = run("job run order-sync").await;
+    assert!(unclear.code == 2 && unclear.err.contains("main, other"), "{} {}", unclear.code, unclear.err);
+    let started = run("job run job.order-sync --connection main --from 24h --json").await;
+    assert_eq!(started.json()["runs"][0]["job"], "job.order-sync", "{}", started.err);
+    for (line, code) in [
+        ("job run nothing --connection main", 7),
+        ("job run order-sync --connection main --from soon", 2),
+        ("job run order-sync --connection main --to 1h", 2),
+        ("job pause order-sync --reason r --until -1h", 2),
+        ("cursor set main nothing 1970-01-01T00:00Z --expected 1970-01-01T00:01Z --reason r", 7),
+        ("cursor set main order-sync 1970-01-01T00:00Z --expected 1970-01-01T00:02Z --reason r", 1),
+        ("cursor set main order-sync 1970-01-01T00:02Z --expected 1970-01-01T00:01Z --reason r", 6),
+    ] {
+        let ended = run(line).await;
+        assert!(ended.code == code && ended.out.is_empty(), "{line}: {} {} {}", ended.code, ended.out, ended.err);
+    }
+    assert!(run("cursor list").await.out.contains("1970-01-01T00:01:00.000Z"));
+    let set =
+        run("cursor set main order-sync 1970-01-01T00:02Z --expected 1970-01-01T00:01Z --reason r --accept-gap").await;
+    assert_eq!((set.code, set.out.as_str()), (0, "main order-sync 1970-01-01T00:02:00.000Z\n"), "{}", set.err);
+}
+
+#[tokio::test]
 async fn without_a_daemon_it_says_where_it_looked() {
     let folder = TempDir::new().unwrap();
     let config = configuration(&folder).display().to_string();

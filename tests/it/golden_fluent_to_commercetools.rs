@@ -172,6 +172,7 @@ fn defaults() -> Value {
         "locale": {"chain": []},
         "money": {"unit_scale": 4},
         "attribute_prefix": "commercetools",
+        "poll": {"settle": "60s", "overlap": "120s"},
         "webhooks": {"match_entity_type": true, "names": {}},
         "customer": {
             "username_pattern": "{id}", "adopt_by_email": true, "guest": "by_email",
@@ -188,6 +189,7 @@ fn defaults() -> Value {
             "payment_methods": {}, "payment_method_default": "OTHER", "transaction_states": ["Success"],
             "attributes": [], "item_attributes": [], "street_number": "auto", "country": "code",
             "delivery_instruction_field": null, "send_delivery_window": false,
+            "poll": "60s",
         },
         "order_update": {
             "unknown_order": "ignore", "unknown_order_wait": "15m", "conflict_rounds": 5, "max_actions": 500,

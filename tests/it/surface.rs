@@ -13,7 +13,7 @@ use fluent_connector::http::{Access, Peer, Surface};
 use fluent_connector::queue::{Draft, Queue, Routes};
 use fluent_connector::simulator::commercetools::Commercetools;
 use fluent_connector::store::token::Wanted;
-use fluent_connector::store::{Mapping, Options, Put, Source, Store, Token, Urgency};
+use fluent_connector::store::{Counted, Mapping, Options, Position, Put, Source, Store, Token, Urgency};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -59,7 +59,9 @@ impl Desk {
         }
         let clock = Clock::system();
         let store = Store::open(Options::of(&config.database).await.unwrap(), clock.clone()).await.unwrap();
-        let queue = Queue { app: App::new(config, store, clock).unwrap(), routes: Arc::new(Routes::default()) };
+        let mut routes = Routes::default();
+        fluent_connector::standard(&mut routes);
+        let queue = Queue { app: App::new(config, store, clock).unwrap(), routes: Arc::new(routes) };
         let surface = Surface::new(queue.clone(), CancellationToken::new()).unwrap();
         Self { queue, folder, surface }
     }
@@ -89,6 +91,15 @@ impl Desk {
             [Put::Accepted(id)] => id,
             ref other => panic!("{other:?}"),
         }
+    }
+
+    /// A stream that was read up to `end`.
+    pub async fn cursor(&self, connection: &'static str, stream: &'static str, end: Millis) {
+        let write = self.store().write(Urgency::Bulk, move |tx| {
+            let end = Position::Done { end, since: end };
+            async move { tx.advance(connection, stream, None, &end, Counted::default()).await }.boxed()
+        });
+        assert!(write.await.unwrap());
     }
 
     pub async fn mappings(&self, pairs: Vec<Mapping>) {

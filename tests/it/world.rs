@@ -30,6 +30,8 @@ pub struct World {
     pub clock: Clock,
     /// Fluent's own clock; it moves with ours.
     fluent_clock: Clock,
+    /// The clock of commercetools; the same one unless the story sets them apart.
+    pub shop_clock: Clock,
     pub commercetools: Commercetools,
     pub fluent: Fluent,
     pub database: Database,
@@ -64,6 +66,10 @@ pub struct Settings {
     pub automatic: bool,
     pub commercetools: Option<commercetools::Options>,
     pub fluent: Option<fluent::Options>,
+    /// How far the clock of commercetools is ahead of ours, in milliseconds.
+    pub shop_ahead: i64,
+    /// Routes of the story's own, in every daemon.
+    pub register: Option<fn(&mut Routes)>,
 }
 
 impl World {
@@ -80,7 +86,11 @@ impl World {
             client_id: "connector".into(),
             ..settings.commercetools.clone().unwrap_or_default()
         };
-        let commercetools = Commercetools::start(clock.clone(), shop).await.unwrap();
+        let shop_clock = match settings.shop_ahead {
+            0 => clock.clone(),
+            ahead => Clock::simulated(START + ahead),
+        };
+        let commercetools = Commercetools::start(shop_clock.clone(), shop).await.unwrap();
         commercetools.seed_shop();
         let mut options = settings.fluent.clone().unwrap_or_default();
         options.workflow.automatic = settings.automatic;
@@ -97,6 +107,7 @@ impl World {
         let (daemons, listen) = (Vec::new(), "127.0.0.1:0".to_owned());
         let mut world = World {
             clock,
+            shop_clock,
             fluent_clock,
             commercetools,
             fluent,
@@ -130,6 +141,7 @@ impl World {
             .unwrap_or_else(|problems| panic!("{problems}"));
         let mut routes = Routes::default();
         fluent_connector::standard(&mut routes);
+        self.settings.register.iter().for_each(|register| register(&mut routes));
         register(&mut routes);
         let names: Vec<String> = routes.iter().map(|route| route.name.clone()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -158,6 +170,16 @@ impl World {
         let anywhere = std::mem::replace(&mut self.listen, last);
         self.start_daemon().await;
         self.listen = anywhere;
+    }
+
+    /// Other settings for the daemons that start from now on.
+    pub fn set(&mut self, settings: Settings) {
+        self.settings = settings;
+    }
+
+    /// A clock of ours that shows something else, for the daemons that start from now on.
+    pub fn set_back(&mut self, to: i64) {
+        self.clock = Clock::simulated(to);
     }
 
     /// A configuration for a daemon in this world.
@@ -276,15 +298,20 @@ connections:
     /// Waits until nothing can happen before time moves: no delivery is due or under way, no message
     /// is running or due. Fails after 30 s, naming what is left.
     pub async fn settle(&self) {
+        self.settle_within(15_000).await;
+    }
+
+    /// The same for work that takes longer: so many times 2 ms.
+    pub async fn settle_within(&self, looks: usize) {
         let mut quiet = 0;
-        for _ in 0..15_000 {
-            quiet = if self.busy().await.is_empty() { quiet + 1 } else { 0 };
+        for _ in 0..looks {
+            quiet = if self.busy(false).await.is_empty() { quiet + 1 } else { 0 };
             if quiet == 3 {
                 return;
             }
             tick().await;
         }
-        panic!("not settled after 30 s: {:?}", self.busy().await);
+        panic!("not settled after {looks} looks: {:?}", self.busy(true).await);
     }
 
     /// Waits for something that other processes do in real time; fails after 30 s.
@@ -298,15 +325,19 @@ connections:
         panic!("after 30 s not yet: {what}");
     }
 
-    async fn busy(&self) -> Vec<String> {
+    /// What is to be done; `named` also reads which messages that are, which takes its time.
+    async fn busy(&self, named: bool) -> Vec<String> {
         let mut busy = Vec::new();
         let (pushes, webhooks) = (self.commercetools.pending_pushes(), self.fluent.pending_webhooks());
         if pushes + webhooks > 0 {
             busy.push(format!("{pushes} pushes, {webhooks} webhooks"));
         }
         if let Some(daemon) = self.daemons.first() {
-            match async { daemon.app.store().read().await?.active(self.clock.now()).await }.await {
+            let now = self.clock.now();
+            busy.extend(unplanned(daemon, now).await);
+            match async { daemon.app.store().read().await?.active(now).await }.await {
                 Ok(0) => {}
+                Ok(active) if !named => busy.push(format!("{active} messages")),
                 Ok(active) => {
                     busy.push(format!("{active} messages"));
                     let open = |row: &&Row| ["running", "ready", "waiting"].contains(&row.state.as_str());
@@ -317,28 +348,8 @@ connections:
                 }
                 Err(error) => busy.push(error.to_string()),
             }
-            busy.extend(self.missing_ticks(daemon).await);
         }
         busy
-    }
-
-    /// Jobs whose tick for this moment is not in the queue yet.
-    async fn missing_ticks(&self, daemon: &Daemon) -> Vec<String> {
-        let mut missing = Vec::new();
-        let jobs = daemon.queue.routes.iter().filter(|route| route.kind == Kind::Job);
-        for (job, connection) in jobs.flat_map(|job| daemon.app.connections().map(move |connection| (job, connection)))
-        {
-            let Some(every) = job.every.and_then(|every| every(&connection.config)) else { continue };
-            let slot = self.clock.now() / every.millis() * every.millis();
-            let put = async {
-                let mut db = daemon.app.store().read().await?;
-                db.message_id(&connection.config.name, &job.name, &slot.to_string()).await
-            };
-            if !matches!(put.await, Ok(Some(_))) {
-                missing.push(format!("no tick of {} for {slot}", job.name));
-            }
-        }
-        missing
     }
 
     /// Moves time and waits until everything that fell due is done.
@@ -361,6 +372,9 @@ connections:
             self.fluent_clock.advance(by);
         }
         self.clock.advance(by);
+        if self.settings.shop_ahead != 0 {
+            self.shop_clock.advance(by);
+        }
     }
 
     /// Moves time in steps, so that what falls due in between happens in its order.
@@ -455,8 +469,24 @@ fn fluent_line(exchange: &Exchange) -> Option<Value> {
     Some(line)
 }
 
+/// Jobs whose tick the scheduler has not made yet, though it is time.
+async fn unplanned(daemon: &Daemon, now: i64) -> Vec<String> {
+    let rows = async { daemon.app.store().read().await?.schedule().await }.await.unwrap_or_default();
+    let planned = |connection: &str, job: &str| {
+        let row = rows.iter().find(|row| row.connection == connection && row.job == job);
+        row.is_some_and(|row| row.is_paused(now) || row.next_due.is_some_and(|due| due > now))
+    };
+    let jobs = daemon.queue.routes.iter().filter(|route| route.kind == Kind::Job);
+    let pairs = jobs.flat_map(|job| daemon.app.connections().map(move |connection| (job, connection)));
+    pairs
+        .filter(|(job, connection)| daemon.queue.timing(connection, job).unwrap().is_some())
+        .filter(|(job, connection)| !planned(&connection.config.name, &job.name))
+        .map(|(job, _)| format!("{} is due", job.name))
+        .collect()
+}
+
 /// Lets the other tasks run for a moment of real time.
-async fn tick() {
+pub async fn tick() {
     #[expect(clippy::disallowed_methods, reason = "the one place where a story waits for real work")]
     tokio::time::sleep(Duration::from_millis(2)).await;
 }

@@ -7,7 +7,7 @@ use crate::config::load::{Loaded, Sources, load};
 
 use super::*;
 
-const ROUTES: [&str; 2] = ["commercetools.order-created", "fluent.order-updated"];
+const ROUTES: [&str; 3] = ["commercetools.order-created", "fluent.order-updated", "job.order-sync"];
 
 /// A working configuration with one connection per name, and what differs in the first one.
 fn text(names: &[&str], rest_of_first: &str, rest: &str) -> String {
@@ -228,4 +228,43 @@ async fn a_problem_stands_where_the_operator_wrote_something() {
     let of = |path: &str| problems.0.iter().find(|problem| problem.path == path).map(|problem| problem.place.clone());
     assert!(of("simulation.speed").unwrap().ends_with("config.yml:6:22"), "{problems}");
     assert!(of("server.shutdown.drain").unwrap().ends_with("config.yml:7:21"), "{problems}");
+}
+
+#[tokio::test]
+async fn orders_that_come_from_nowhere_are_warned_about() {
+    let of = |poll: &str, rest: &str| text(&["a"], poll, rest);
+    let warned = checked(&of("^order: { poll: 0s }\n", "")).await.unwrap();
+    let paths: Vec<&str> = warned.0.iter().map(|warning| warning.path.as_str()).collect();
+    assert_eq!(paths, ["connections[a].order.poll"]);
+    let pushed = "intake: { push: { plain: { enabled: true } } }\n";
+    for fine in [of("", ""), of("^order: { poll: 0s }\n", pushed), of("^order: { poll: 0s, enabled: false }\n", "")] {
+        assert_eq!(checked(&fine).await, Ok(Problems::default()), "{fine}");
+    }
+}
+
+#[tokio::test]
+async fn the_schedule_is_looked_at() {
+    let schedule = r#"schedule:
+  time_zone: Europe/Berlyn
+  jobs:
+    job.order-synk: { every: 5m }
+    fluent.order-updated: { every: 5m }
+    job.order-sync: { every: 5m, cron: "0 3 * * *" }
+"#;
+    insta::assert_snapshot!(problems(&text(&["a"], "", schedule)).await, @r#"
+    schedule.time_zone: "Europe/Berlyn" is not a time zone: Europe/Berlin, UTC
+    schedule.jobs[fluent.order-updated]: only jobs are timed: job.order-sync
+    schedule.jobs[job.order-sync]: a job takes exactly one of every and cron
+    schedule.jobs[job.order-synk]: there is no route "job.order-synk"; did you mean "job.order-sync"?
+    "#);
+    for (timing, wrong) in [
+        (r#"{ cron: "0 3 * * *", time_zone: Europe/Berlin, jitter: 30s }"#, false),
+        ("{ every: 15m, jitter: 1m }", false),
+        ("{ every: 15m, time_zone: UTC }", true),
+        (r#"{ cron: "0 3 30 2 *" }"#, true),
+        ("{}", true),
+    ] {
+        let schedule = format!("schedule: {{ jobs: {{ job.order-sync: {timing} }} }}\n");
+        assert_eq!(checked(&text(&["a"], "", &schedule)).await.is_err(), wrong, "{timing}");
+    }
 }

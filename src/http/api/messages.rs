@@ -16,8 +16,6 @@ use crate::http::answer::Problem;
 use crate::http::auth::Actor;
 use crate::store::{Attempt, Filter, Row, Urgency};
 
-/// Longest reason of a person.
-const REASON: usize = 500;
 const STATES: [&str; 6] = ["ready", "running", "waiting", "done", "skipped", "parked"];
 
 /// Filters of the list.
@@ -128,11 +126,7 @@ pub async fn skip(
     actor.may("messages:write")?;
     let row = find(&surface, &actor, &id).await?;
     let Because { reason } = body(&headers, bytes)?;
-    let reason = reason.trim();
-    if reason.is_empty() || reason.chars().count() > REASON {
-        return Err(Problem::invalid(format!("reason is a sentence of at most {REASON} characters.")));
-    }
-    let (id, why) = (row.id, format!("{reason} ({})", actor.name));
+    let (id, why) = (row.id, format!("{} ({})", super::reason(&reason)?, actor.name));
     let store = surface.queue().app.store();
     let done = store.write(Urgency::Urgent, move |tx| async move { tx.skip_parked(id, &why).await }.boxed()).await?;
     decided(&surface, &actor, row, done, "skipped", "parked, waiting or ready").await

@@ -106,6 +106,6 @@ fn balanced(lanes: &Lanes, balance: Option<Balance>, actor: &Actor) -> Value {
 fn stream(cursor: &Cursor) -> Value {
     json!({
         "connection": cursor.connection, "stream": cursor.stream, "position": cursor.position,
-        "found": cursor.found, "changed": time(cursor.changed),
+        "found": cursor.found, "late": cursor.late, "changed": time(cursor.changed),
     })
 }

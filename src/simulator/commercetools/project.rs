@@ -24,6 +24,8 @@ pub(super) struct Project {
     pub messages_enabled: bool,
     /// How long after its timestamp a written row shows up in queries.
     pub late: Millis,
+    /// Most rows of a page that fit into one answer; `None` = any.
+    pub largest_page: Option<usize>,
     pub subscriptions: Vec<Arc<Pusher>>,
     /// Every Message ever sent, in Platform format; as text, because there may be very many.
     pub notifications: Vec<Arc<str>>,
@@ -72,6 +74,7 @@ impl Project {
             tokens: Tokens::default(),
             messages_enabled: false,
             late: 0,
+            largest_page: None,
             subscriptions: Vec::new(),
             notifications: Vec::new(),
             created_at,

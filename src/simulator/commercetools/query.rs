@@ -28,6 +28,9 @@ pub(super) fn query(project: &Project, resource: &Resource, parameters: &Paramet
     }
     let total = if predicates.is_empty() { hits.len() } else { hits.len().min(10_000) };
     let mut results: Vec<Value> = hits.into_iter().skip(offset).take(limit).cloned().collect();
+    if project.largest_page.is_some_and(|largest| results.len() > largest) {
+        return Err(Refusal::content_too_large());
+    }
     for document in &mut results {
         expand(project, parameters, caller, document);
     }

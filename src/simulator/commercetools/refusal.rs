@@ -47,6 +47,11 @@ impl Refusal {
         Self::new(400, "InvalidInput", message)
     }
 
+    /// 400: the answer would be too big; fewer rows may fit.
+    pub fn content_too_large() -> Self {
+        Self::new(400, "ContentTooLarge", "The answer is too large; ask for a smaller page.")
+    }
+
     /// 400: the body does not have the shape of the request type.
     pub fn invalid_json(detail: impl Into<String>) -> Self {
         Self::new(400, "InvalidJsonInput", "Request body does not contain valid JSON.")

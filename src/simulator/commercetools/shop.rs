@@ -92,6 +92,12 @@ impl Commercetools {
         lock(&self.0.project).commit_late(by);
     }
 
+    /// A query whose answer would have more rows than this is refused with `ContentTooLarge`, as if the
+    /// documents were that big.
+    pub fn largest_page(&self, rows: Option<usize>) {
+        lock(&self.0.project).largest_page = rows;
+    }
+
     /// Adds a subscription to all messages; its test notification goes out first.
     pub fn subscribe(&self, push: Push) {
         let mut project = lock(&self.0.project);

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{Mapped, adopt, from_line, label, reference, references, to_fluent_as};
 use crate::app::{App, Connection};
-use crate::clock;
+use crate::clock::{self, Millis};
 use crate::commercetools::model::Order;
 use crate::config::model::MissingProduct;
 use crate::failure::{Class, Failure, Outcome, Skip, skip};
@@ -130,11 +130,7 @@ async fn in_scope(app: &App, connection: &Connection, order: &Order) -> Outcome 
     if !stores.is_empty() && !stores.iter().any(|key| key == store) {
         return skip(Skip::Ignored, format!("Order {name} belongs to another store."));
     }
-    let since = match &config.since {
-        Some(since) => Some(since.clone()),
-        None => app.store().read().await?.setting(&connection.config.name, SINCE).await?,
-    };
-    let since = since.as_deref().and_then(clock::parse_rfc3339);
+    let since = since(app, connection).await?;
     let created = order.created_at.as_deref().and_then(clock::parse_rfc3339);
     if let (Some(since), Some(created)) = (since, created)
         && created < since
@@ -155,6 +151,18 @@ async fn in_scope(app: &App, connection: &Connection, order: &Order) -> Outcome 
         });
     }
     Ok(())
+}
+
+/// From when on orders are taken: configured, else since this connection first started.
+///
+/// # Errors
+/// When the database fails.
+pub async fn since(app: &App, connection: &Connection) -> Result<Option<Millis>, Failure> {
+    let since = match &connection.config.order.since {
+        Some(since) => Some(since.clone()),
+        None => app.store().read().await?.setting(&connection.config.name, SINCE).await?,
+    };
+    Ok(since.as_deref().and_then(clock::parse_rfc3339))
 }
 
 struct Step<'a> {

@@ -1,17 +1,17 @@
 //! Hearing of a status change: the webhook, and the poll that finds what no webhook told (F 1.3–1.6).
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::app::{App, Connection};
-use crate::clock::{self, Millis};
+use crate::clock;
 use crate::failure::{Class, Failure, Outcome, reject};
 use crate::fluent::model::{Order, OrderHeaders};
 use crate::fluent::operation;
 use crate::queue::{Draft, Message};
-use crate::store::{New, Put, Urgency};
 use crate::sync::order_lookup::{self, KIND, Pair};
 use crate::sync::order_update::Update;
+use crate::sync::poll::{Found, Pace, Window};
 
 /// The stream of the poll; its cursor carries this name.
 pub const STREAM: &str = "order-status-sync";
@@ -24,7 +24,7 @@ struct Envelope {
     root_entity_type: Option<String>,
     root_entity_id: Option<String>,
     entity_status: Option<String>,
-    /// Only in what the poll says.
+    /// Only in what the timed poll says.
     updated_on: Option<String>,
 }
 
@@ -86,25 +86,6 @@ fn order_id(envelope: &Envelope) -> Option<&str> {
     envelope.root_entity_id.as_deref().filter(|_| root)
 }
 
-/// Where the poll stands: the window under way, or the end of the last whole one.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
-enum Position {
-    Window {
-        from: Millis,
-        to: Millis,
-        after: Option<String>,
-        #[serde(default)]
-        since: Millis,
-    },
-    Done {
-        end: Millis,
-        /// Where the very first window began; none begins before it.
-        #[serde(default)]
-        since: Millis,
-    },
-}
-
 /// `job.order-status-sync`: walks the orders that changed in a frozen window, page by page; a page
 /// and the cursor behind it are one transaction. What was transferred already is passed over.
 ///
@@ -116,33 +97,17 @@ pub async fn sync(app: App, message: Message) -> Outcome {
     };
     let poll = &connection.config.order_status.poll;
     let now = connection.fluent.on(message.call()).now().await?;
-    let stored = app.store().read().await?.cursor(message.connection(), STREAM).await?;
-    let position = stored.and_then(|cursor| serde_json::from_value(cursor.position.0).ok());
-    let to = now - poll.settle.millis();
-    let is_first = position.is_none();
-    let (from, to, mut after, since) = match position {
-        Some(Position::Window { from, to, after, since }) => (from, to, after, since),
-        Some(Position::Done { end, since }) => ((end - poll.overlap.millis()).max(since), to, None, since),
-        None => {
-            let since = poll.start_at.as_deref().and_then(clock::parse_rfc3339).unwrap_or(to);
-            (since, to, None, since)
-        }
-    };
-    let mut walk = Walk { app: &app, message: &message, connection, from, to, since, put: 0 };
-    if to <= from {
-        // Nothing to look at yet: the very first run, or Fluent's clock went back.
-        if is_first {
-            walk.advance(Vec::new(), Position::Done { end: since, since }).await?;
-        }
+    let pace = Pace { settle: poll.settle, overlap: poll.overlap };
+    let start = poll.start_at.as_deref().and_then(clock::parse_rfc3339);
+    let Some(window) = Window::open(&app, &message, STREAM, now, pace, start).await? else {
         message.unchanged();
         return Ok(());
-    }
-    while let Some(next) = walk.page(after.as_deref()).await? {
-        after = Some(next);
-    }
-    match walk.put {
+    };
+    let mut walk = Walk { app: &app, message: &message, connection, window };
+    while walk.page().await? {}
+    match walk.window.found {
         0 => message.unchanged(),
-        put => message.tell(format!("{put} orders may have changed unheard")),
+        found => message.tell(format!("{found} orders may have changed unheard")),
     }
     Ok(())
 }
@@ -151,52 +116,41 @@ struct Walk<'a> {
     app: &'a App,
     message: &'a Message,
     connection: &'a Connection,
-    from: Millis,
-    to: Millis,
-    since: Millis,
-    put: usize,
+    window: Window<'a>,
 }
 
 impl Walk<'_> {
-    /// Reads and commits one page; answers the cursor of the next one.
-    async fn page(&mut self, after: Option<&str>) -> Result<Option<String>, Failure> {
+    /// Reads and commits one page; is there another?
+    async fn page(&mut self) -> Result<bool, Failure> {
+        let (from, to) = (clock::rfc3339(self.window.from), clock::rfc3339(self.window.to));
+        let after: Option<String> = self.window.after()?;
         let variables = json!({
-            "from": clock::rfc3339(self.from), "to": clock::rfc3339(self.to),
-            "retailerId": [self.connection.config.fluent.retailer_id], "after": after,
+            "from": from, "to": to, "retailerId": [self.connection.config.fluent.retailer_id], "after": after,
         });
         let fluent = self.connection.fluent.on(self.message.call());
         let page: OrderHeaders = match fluent.run(&operation::ORDERS_UPDATED, variables).await {
             // A cursor that Fluent no longer takes: the same window from its first page.
             Err(error) if error.refused() && after.is_some() => {
-                self.advance(Vec::new(), self.window(None)).await?;
+                self.window.restart().await?;
                 return Err(Failure::retry(Class::Stale, format!("{error} The window starts again.")));
             }
             answer => answer?,
         };
         if page.orders.is_broken() {
-            let (from, to) = (clock::rfc3339(self.from), clock::rfc3339(self.to));
             let sentence = format!(
                 "Fluent announced more orders after cursor {} but sent none; the window {from} to {to} stays open.",
-                after.unwrap_or("(none)")
+                after.as_deref().unwrap_or("(none)")
             );
             return Err(Failure::retry(Class::Server, sentence));
         }
-        let next = page.orders.next().map(str::to_owned);
+        let next = page.orders.next();
         let news = self.news(page.orders.nodes()).await?;
-        let position = match &next {
-            Some(after) => self.window(Some(after.clone())),
-            None => Position::Done { end: self.to, since: self.since },
-        };
-        self.put += self.advance(news, position).await?;
-        Ok(next)
-    }
-
-    fn window(&self, after: Option<String>) -> Position {
-        Position::Window { from: self.from, to: self.to, after, since: self.since }
+        self.window.commit(news, next).await?;
+        Ok(next.is_some())
     }
 
     /// Rows that were not transferred yet, as messages.
-    async fn news(&self, orders: impl Iterator<Item = &Order>) -> Result<Vec<New>, Failure> {
+    async fn news(&self, orders: impl Iterator<Item = &Order>) -> Result<Vec<Found>, Failure> {
         let orders: Vec<&Order> = orders.collect();
         let ids: Vec<String> = orders.iter().map(|order| order.id.clone()).collect();
         let connection = self.message.connection();
@@ -209,35 +163,20 @@ impl Walk<'_> {
                     && pair.extra.fluent_status == order.status
             })
         };
-        Ok(orders.into_iter().filter(|order| !transferred(order)).map(|order| self.row(order).into()).collect())
+        let news = orders.into_iter().filter(|order| self.window.is_extra() || !transferred(order));
+        Ok(news.map(|order| self.row(order)).collect())
     }
 
-    fn row(&self, order: &Order) -> Draft {
+    fn row(&self, order: &Order) -> Found {
         let updated_on = order.updated_on.as_deref().unwrap_or_default();
         let payload = json!({
             "entity_type": "ORDER", "entity_id": order.id, "entity_ref": order.reference,
             "entity_status": order.status, "root_entity_type": Value::Null, "root_entity_id": Value::Null,
-            "updated_on": order.updated_on,
+            "updated_on": order.updated_on.as_deref().filter(|_| !self.window.is_extra()),
         });
-        self.message.polled("fluent.order-updated", format!("poll:ORDER:{}@{updated_on}", order.id)).payload(payload)
-    }
-
-    /// Commits rows and cursor together; answers how many rows were new.
-    async fn advance(&self, rows: Vec<New>, position: Position) -> Result<usize, Failure> {
-        let connection = self.message.connection().to_owned();
-        let position = json!(position);
-        let put = self
-            .app
-            .store()
-            .write(Urgency::Bulk, move |tx| {
-                Box::pin(async move {
-                    let put = tx.put(rows).await?;
-                    let new = put.iter().filter(|put| matches!(put, Put::Accepted(_))).count();
-                    tx.advance(&connection, STREAM, position, 0).await?;
-                    Ok(new)
-                })
-            })
-            .await?;
-        Ok(put)
+        let key = self.window.key(format!("poll:ORDER:{}@{updated_on}", order.id));
+        let draft = self.message.polled("fluent.order-updated", key).payload(payload);
+        // Whether a webhook should have told of it is known once it is known whether it is ours.
+        Found { at: clock::parse_rfc3339(updated_on).unwrap_or(self.window.to), draft, counts: false }
     }
 }

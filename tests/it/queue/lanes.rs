@@ -135,7 +135,7 @@ async fn the_shared_workers_are_shared_by_weight(database: Database) {
 
 async fn a_lane_that_is_not_configured_is_served_all_the_same(database: Database) {
     let bench = Bench::new(database, |routes| {
-        routes.job("job.thing-sync", |_| None, async |_: App, _: Message| Ok(()));
+        routes.job("job.thing-sync", async |_: App, _: Message| Ok(()));
         routes.inbox("test.own-lane", async |_: App, _: Message| Ok(())).lane("stock-urgent");
     })
     .await;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fluent_connector::config::timing::Timing;
 use fluent_connector::config::value::Span;
-use fluent_connector::queue::{Queue, Routes, tick};
+use fluent_connector::queue::{Message, Queue, Routes, schedule};
 use fluent_connector::store::{Row, Store};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,18 +23,18 @@ on_both!(
 fn jobs(runs: &Seen) -> impl FnOnce(&mut Routes) {
     let handler = seen(runs, |_| Ok(()));
     move |routes| {
-        routes.job("job.thing-sync", |_| Some(Span(Duration::from_secs(60))), handler);
+        routes.job("job.thing-sync", handler).timed(|_| Some(Timing::every(Span(Duration::from_secs(60)))));
     }
 }
 
-/// `tick` beside a test.
+/// `schedule` beside a test.
 struct Ticking(CancellationToken, JoinSet<()>);
 
 impl Ticking {
     fn start(queues: &[Queue]) -> Self {
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         for queue in queues {
-            tasks.spawn(tick(queue.clone(), stop.clone()));
+            tasks.spawn(schedule(queue.clone(), stop.clone()));
         }
         Self(stop, tasks)
     }
@@ -91,38 +92,40 @@ async fn a_job_never_runs_twice_at_once(database: Database) {
     let (runs, gate) = (Seen::default(), std::sync::Arc::new(tokio::sync::Semaphore::new(0)));
     let (seen, open) = (runs.clone(), gate.clone());
     let bench = Bench::new(database, move |routes| {
-        routes.job(
-            "job.slow-sync",
-            |_| Some(Span(Duration::from_secs(60))),
-            move |_, message| {
-                let (seen, open) = (seen.clone(), open.clone());
-                async move {
-                    seen.add(message.payloads().count().to_string());
-                    open.acquire().await.unwrap().forget();
-                    Ok(())
-                }
-            },
-        );
+        let handler = move |_, message: Message| {
+            let (seen, open) = (seen.clone(), open.clone());
+            async move {
+                seen.add(message.payloads().count().to_string());
+                open.acquire().await.unwrap().forget();
+                Ok(())
+            }
+        };
+        routes.job("job.slow-sync", handler).timed(|_| Some(Timing::every(Span(Duration::from_secs(60)))));
     })
     .await;
     let ticking = Ticking::start(std::slice::from_ref(&bench.queue));
     eventually("the first run", async || runs.count() == 1).await;
-    for minute in 1..=5 {
-        eventually("a tick", async || rows(bench.store()).await.len() == minute).await;
+    bench.clock.advance(Duration::from_secs(60));
+    eventually("a tick", async || rows(bench.store()).await.len() == 2).await;
+    for minute in 2..=5 {
         bench.clock.advance(Duration::from_secs(60));
+        let planned = Some(START + minute * 60_000);
+        let planned_is =
+            async || bench.store().read().await.unwrap().schedule().await.unwrap()[0].last_planned == planned;
+        eventually("its tick", planned_is).await;
     }
-    eventually("a tick", async || rows(bench.store()).await.len() == 6).await;
+    assert_eq!(rows(bench.store()).await.len(), 2, "one that runs, and one for all that fell due meanwhile");
     assert_eq!(runs.count(), 1);
     gate.add_permits(2);
     eventually("the rest at once", async || runs.count() == 2).await;
     ticking.stop().await;
     bench.settle().await;
-    assert_eq!(runs.take(), ["1", "5"]);
+    assert_eq!(runs.take(), ["1", "1"]);
 }
 
 async fn a_job_that_is_off_does_not_tick(database: Database) {
     let bench = Bench::new(database, |routes| {
-        routes.job("job.off-sync", |_| None, async |_: fluent_connector::app::App, _| Ok(()));
+        routes.job("job.off-sync", async |_: fluent_connector::app::App, _| Ok(()));
     })
     .await;
     let ticking = Ticking::start(std::slice::from_ref(&bench.queue));

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fluent_connector::store::token::{self, Token};
-use fluent_connector::store::{Error, Mapping, MappingFilter};
+use fluent_connector::store::{Counted, Error, Mapping, MappingFilter, Position};
 use futures_util::FutureExt;
 use serde_json::json;
 use sqlx::types::Json;
@@ -17,7 +17,7 @@ on_both!(
     a_fluent_ref_belongs_to_one_pair,
     a_pair_releases_those_who_wait_for_it,
     pairs_are_found_and_paged,
-    a_cursor_moves_and_adds_up_what_was_found,
+    a_cursor_moves_only_from_where_it_stands_and_adds_up_what_was_found,
     a_setting_keeps_its_first_value,
     an_instance_has_one_daemon,
     a_lease_runs_out,
@@ -118,19 +118,30 @@ async fn pairs_are_found_and_paged(database: Database) {
     assert_eq!(ids(&list(kind, 4).await), ["9"]);
 }
 
-async fn a_cursor_moves_and_adds_up_what_was_found(database: Database) {
+async fn a_cursor_moves_only_from_where_it_stands_and_adds_up_what_was_found(database: Database) {
     let bench = Bench::new(database).await;
-    let advance = async |stream: &'static str, position: serde_json::Value, found| {
-        bench.write(move |tx| async move { tx.advance("main", stream, position, found).await }.boxed()).await.unwrap();
+    let done = |end: i64| Position::Done { end: START + end, since: START };
+    let advance = async |stream: &'static str, from: Option<Position>, to: Position, found| {
+        let counted = Counted { found, late: 1 };
+        let moved =
+            bench.write(move |tx| async move { tx.advance("main", stream, from.as_ref(), &to, counted).await }.boxed());
+        moved.await.unwrap()
     };
     assert!(bench.store.read().await.unwrap().cursor("main", "a").await.unwrap().is_none());
-    advance("a", json!({"id": "x"}), 3).await;
+    assert!(!advance("a", Some(done(0)), done(1), 8).await, "there is none yet");
+    assert!(advance("a", None, done(1), 3).await);
+    assert!(!advance("a", None, done(2), 8).await, "there is one by now");
+    assert!(!advance("a", Some(done(2)), done(3), 8).await, "it stands elsewhere");
     bench.clock.advance(Duration::from_secs(1));
-    advance("a", json!({"id": "y"}), 4).await;
-    advance("b", json!(1), 0).await;
+    let (from, to, after) = (START, START + 9, Some(json!({"id": "y"})));
+    let window = Position::Window { from, to, fresh: START + 1, since: START, after };
+    assert!(advance("a", Some(done(1)), window.clone(), 4).await);
+    assert!(advance("b", None, done(1), 0).await);
+    bench.write(|tx| tx.found("main", "a").boxed()).await.unwrap();
     let mut db = bench.store.read().await.unwrap();
     let cursor = db.cursor("main", "a").await.unwrap().unwrap();
-    assert_eq!((cursor.position.0, cursor.found, cursor.changed), (json!({"id": "y"}), 7, START + 1000));
+    assert_eq!((cursor.position.0, cursor.found, cursor.late), (window, 8, 2));
+    assert_eq!(cursor.changed, START + 1000);
     let streams: Vec<String> = db.cursors().await.unwrap().into_iter().map(|cursor| cursor.stream).collect();
     assert_eq!(streams, ["a", "b"]);
 }

@@ -3,7 +3,6 @@
 use fluent_connector::store::{Error, Result, Urgency};
 use futures_util::FutureExt;
 use futures_util::future::join_all;
-use serde_json::json;
 
 use super::{Bench, message};
 use crate::database::{Database, on_both};
@@ -26,7 +25,7 @@ async fn a_failed_write_leaves_nothing_and_its_neighbours_remain(database: Datab
         bench.write(move |tx| {
             async move {
                 tx.put(vec![message(format!("message {n}"))]).await?;
-                tx.advance("main", &format!("stream {n}"), json!(n), 1).await?;
+                tx.setting_or("main", &format!("setting {n}"), "there").await?;
                 match n % 3 {
                     0 => Err(Error::Fenced { subject: format!("order:{n}") }),
                     _ => Ok(n),
@@ -39,7 +38,7 @@ async fn a_failed_write_leaves_nothing_and_its_neighbours_remain(database: Datab
     let answers: Vec<Result<i32>> = answers;
     let mut db = bench.store.read().await.unwrap();
     for (n, answer) in answers.into_iter().enumerate() {
-        let there = db.cursor("main", &format!("stream {n}")).await.unwrap().is_some();
+        let there = db.setting("main", &format!("setting {n}")).await.unwrap().is_some();
         match answer {
             Ok(value) => assert!(value as usize == n && n % 3 != 0 && there),
             Err(Error::Fenced { subject }) => assert!(subject == format!("order:{n}") && n % 3 == 0 && !there),
@@ -68,7 +67,7 @@ async fn a_body_that_panics_fails_alone(database: Database) {
     let sentence = broken.unwrap_err().to_string();
     assert!(sentence.contains("an effect with a bug"), "{sentence}");
     bench.put(message("after it")).await;
-    bench.write(|tx| async move { tx.advance("main", "s", json!(1), 0).await }.boxed()).await.unwrap();
+    bench.write(|tx| async move { tx.setting_or("main", "s", "1").await }.boxed()).await.unwrap();
     assert_eq!(bench.store.read().await.unwrap().active(bench.now()).await.unwrap(), 1);
     bench.balanced().await;
 }
@@ -109,8 +108,8 @@ async fn every_commit_that_makes_work_wakes_the_dispatcher(database: Database) {
         .await
         .unwrap();
     assert!(bench.store.due().notified().now_or_never().is_some(), "one ready message less and one more");
-    bench.write(|tx| async move { tx.advance("main", "s", json!(1), 0).await }.boxed()).await.unwrap();
-    assert!(bench.store.due().notified().now_or_never().is_none(), "a cursor makes no work");
+    bench.write(|tx| async move { tx.setting_or("main", "s", "1").await }.boxed()).await.unwrap();
+    assert!(bench.store.due().notified().now_or_never().is_none(), "a setting makes no work");
     let claimed = bench.one(uuid::Uuid::now_v7()).await;
     assert!(bench.store.due().notified().now_or_never().is_none(), "a claim makes no work");
     bench.finish(&claimed).await.unwrap();
@@ -121,16 +120,16 @@ async fn every_commit_that_makes_work_wakes_the_dispatcher(database: Database) {
 async fn what_an_eager_write_sees_every_reader_sees(database: Database) {
     let bench = Bench::new(database).await;
     for round in 0..20 {
-        let stream = format!("stream {round}");
+        let setting = format!("setting {round}");
         let lock = bench.database.lock().await;
         let first = bench.write(move |tx| async move { tx.put(vec![message(round.to_string())]).await }.boxed());
-        let name = stream.clone();
-        let second = bench.write(move |tx| async move { tx.advance("main", &name, json!(1), 0).await }.boxed());
-        let name = stream.clone();
+        let name = setting.clone();
+        let second = bench.write(move |tx| async move { tx.setting_or("main", &name, "1").await }.boxed());
+        let name = setting.clone();
         let eager = async {
-            let look = bench.store.write_eager(move |tx| async move { tx.cursor("main", &name).await }.boxed());
+            let look = bench.store.write_eager(move |tx| async move { tx.setting("main", &name).await }.boxed());
             let seen = look.await.unwrap().is_some();
-            let read = bench.store.read().await.unwrap().cursor("main", &stream).await.unwrap().is_some();
+            let read = bench.store.read().await.unwrap().setting("main", &setting).await.unwrap().is_some();
             assert!(read || !seen, "round {round}: a reader does not see what the eager write saw");
         };
         let (first, second, (), ()) = tokio::join!(first, second, eager, lock.release());
@@ -141,8 +140,7 @@ async fn what_an_eager_write_sees_every_reader_sees(database: Database) {
 
 async fn bulk_work_is_done_although_urgent_work_keeps_coming(database: Database) {
     let bench = Bench::new(database).await;
-    let bulk =
-        bench.store.write(Urgency::Bulk, |tx| async move { tx.advance("main", "bulk", json!(1), 0).await }.boxed());
+    let bulk = bench.store.write(Urgency::Bulk, |tx| async move { tx.setting_or("main", "bulk", "1").await }.boxed());
     let urgent = async {
         for round in 0.. {
             let puts = (0..8).map(|n| bench.store.put(vec![message(format!("{round}.{n}"))]));
@@ -151,7 +149,7 @@ async fn bulk_work_is_done_although_urgent_work_keeps_coming(database: Database)
     };
     let crowd = join_all([urgent.boxed_local(), async { std::future::pending().await }.boxed_local()]);
     tokio::select! {
-        written = bulk => written.unwrap(),
+        written = bulk => drop(written.unwrap()),
         _ = crowd => unreachable!(),
         _ = eventually("the bulk write", async || false) => {}
     }

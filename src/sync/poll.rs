@@ -1,0 +1,182 @@
+//! The frame of every poll (C 1.8, F 1.5): a window over the source's timeline, walked page by page.
+//!
+//! A window ends `settle` before the source's clock, because rows may become visible late, and is
+//! fixed for the whole walk. It begins `overlap` before the end of the last one. A page and the
+//! place behind it are one transaction, so a walk that stops goes on where it stopped; the window is
+//! closed only by its last page.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use crate::app::App;
+use crate::clock::Millis;
+use crate::config::value::Span;
+use crate::failure::Failure;
+use crate::queue::{Draft, Message, Range};
+use crate::store::{Counted, Error, New, Position, Put, Urgency};
+
+/// How a poll keeps its distance from what may still change.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub settle: Span,
+    pub overlap: Span,
+}
+
+/// A row of a page that may be news.
+pub struct Found {
+    /// When it changed, by the source's clock.
+    pub at: Millis,
+    pub draft: Draft,
+    /// Is it news for certain, or does its handler count it if it turns out to be?
+    pub counts: bool,
+}
+
+/// The window of one run.
+pub struct Window<'a> {
+    app: &'a App,
+    message: &'a Message,
+    stream: &'static str,
+    pub from: Millis,
+    pub to: Millis,
+    /// Up to here, this moment included, an earlier window has looked; what is new there came late.
+    fresh: Millis,
+    /// Where the very first window began; no timed one begins before it.
+    since: Millis,
+    after: Option<Value>,
+    /// The cursor as this run knows it; `None` = there is none yet.
+    stored: Option<Position>,
+    /// An extra run over a given range moves no cursor.
+    extra: bool,
+    /// Rows of this run that became messages.
+    pub found: usize,
+}
+
+impl<'a> Window<'a> {
+    /// The window under way, else the next one, else the range that the message asks for. `None`:
+    /// there is nothing to look at yet.
+    ///
+    /// `now` is the source's clock, `start` the beginning of the very first window.
+    ///
+    /// # Errors
+    /// When the database fails, or the message asks for something unreadable.
+    pub async fn open(
+        app: &'a App,
+        message: &'a Message,
+        stream: &'static str,
+        now: Millis,
+        pace: Pace,
+        start: Option<Millis>,
+    ) -> Result<Option<Self>, Failure> {
+        let until = now - pace.settle.millis();
+        let blank = Self {
+            app,
+            message,
+            stream,
+            from: until,
+            to: until,
+            fresh: until,
+            since: until,
+            after: None,
+            stored: None,
+            extra: false,
+            found: 0,
+        };
+        if let Some(range) = message.payload::<Option<Range>>()? {
+            let to = range.to.map_or(until, |to| to.min(until));
+            let window = Self { from: range.from, to, fresh: range.from - 1, extra: true, ..blank };
+            return Ok((range.from <= to).then_some(window));
+        }
+        let stored = app.store().read().await?.cursor(message.connection(), stream).await?;
+        match stored.map(|cursor| cursor.position.0) {
+            Some(Position::Window { from, to, fresh, since, after }) => {
+                let stored = Some(Position::Window { from, to, fresh, since, after: after.clone() });
+                Ok(Some(Self { from, to, fresh, since, after, stored, ..blank }))
+            }
+            Some(Position::Done { end, since }) => {
+                let from = (end - pace.overlap.millis()).max(since);
+                let window = Self { from, fresh: end, since, stored: Some(Position::Done { end, since }), ..blank };
+                Ok((until > end).then_some(window))
+            }
+            None => {
+                let since = start.unwrap_or(until);
+                let mut window = Self { from: since, fresh: since - 1, since, ..blank };
+                if until > since {
+                    return Ok(Some(window));
+                }
+                // There is no history to look at; from here on nothing is missed.
+                window.advance(Vec::new(), Position::Done { end: since, since }).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where the next page begins; `None` = at the beginning of the window.
+    ///
+    /// # Errors
+    /// A rejection if the stored place has another form.
+    pub fn after<T: for<'de> Deserialize<'de>>(&self) -> Result<Option<T>, Failure> {
+        let read = self.after.clone().map(serde_json::from_value).transpose();
+        read.map_err(|error| Failure::rejected(format!("The cursor of {} cannot be read: {error}", self.stream)))
+    }
+
+    /// The intake key of a row: an extra run looks again at what was looked at before.
+    pub fn key(&self, key: String) -> String {
+        if self.extra { format!("{key}@{}", self.message.id()) } else { key }
+    }
+
+    /// Does this run look again at everything, whatever was transferred before?
+    pub fn is_extra(&self) -> bool {
+        self.extra
+    }
+
+    /// Commits a page together with the place behind it; `None` = it was the last page.
+    ///
+    /// # Errors
+    /// When the database fails, or the cursor was moved by somebody else: then nothing of the page
+    /// remains, and the next try goes on from there.
+    pub async fn commit(&mut self, rows: Vec<Found>, next: Option<impl Serialize>) -> Result<(), Failure> {
+        let position = match next {
+            Some(next) => self.at(Some(json!(next))),
+            None => Position::Done { end: self.to, since: self.since },
+        };
+        self.advance(rows, position).await
+    }
+
+    /// The source no longer takes the place we stand at: the same window from its first page.
+    ///
+    /// # Errors
+    /// As [`Window::commit`].
+    pub async fn restart(&mut self) -> Result<(), Failure> {
+        self.advance(Vec::new(), self.at(None)).await
+    }
+
+    fn at(&self, after: Option<Value>) -> Position {
+        Position::Window { from: self.from, to: self.to, fresh: self.fresh, since: self.since, after }
+    }
+
+    async fn advance(&mut self, rows: Vec<Found>, position: Position) -> Result<(), Failure> {
+        let (connection, stream, fresh) = (self.message.connection().to_owned(), self.stream, self.fresh);
+        let (expected, moved, extra) = (self.stored.clone(), position.clone(), self.extra);
+        let kinds: Vec<(Millis, bool)> = rows.iter().map(|row| (row.at, row.counts)).collect();
+        let rows: Vec<New> = rows.into_iter().map(|row| row.draft.into()).collect();
+        let put = self.app.store().write(Urgency::Bulk, move |tx| {
+            Box::pin(async move {
+                let put = tx.put(rows).await?;
+                let new = put.iter().zip(kinds).filter(|(put, _)| matches!(put, Put::Accepted(_)));
+                let new: Vec<(Millis, bool)> = new.map(|(_, kind)| kind).collect();
+                let late = new.iter().filter(|(at, _)| *at <= fresh).count() as i64;
+                let counted = Counted { found: new.iter().filter(|(_, counts)| *counts).count() as i64, late };
+                if !extra && !tx.advance(&connection, stream, expected.as_ref(), &moved, counted).await? {
+                    return Err(Error::Fenced { subject: format!("the cursor of {stream}") });
+                }
+                Ok(new.len())
+            })
+        });
+        self.found += put.await?;
+        if let Position::Window { after, .. } = &position {
+            self.after = after.clone();
+        }
+        self.stored = Some(position);
+        Ok(())
+    }
+}
