@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
-use crate::config::model::Budget;
+use crate::config::model::{self, BreakerMode};
+use crate::config::value::Pace;
 use crate::config::{self, Config};
-use crate::remote::Limits;
+use crate::remote::{Budget, Limits, Remote, Rule, Terms, breaker};
 use crate::store::Store;
 use crate::{commercetools, fluent};
 
@@ -36,14 +37,21 @@ impl App {
     /// When a client cannot be built.
     pub fn new(config: Config, store: Store, clock: Clock) -> anyhow::Result<Self> {
         let mut connections = BTreeMap::new();
+        // Connections with the same credential share its limit.
+        let mut budgets: BTreeMap<(String, String), Budget> = BTreeMap::new();
+        let mut terms = |root: String, client: &str, budget: &model::Budget| {
+            let shared = budgets.entry((root, client.to_owned()));
+            let budget = shared.or_insert_with(|| Budget::new(limits(&config, budget))).clone();
+            Terms { budget, breaker: rule(config.budgets.breaker), clock: clock.clone() }
+        };
         for connection in config.connections.iter().filter(|connection| connection.enabled) {
-            let limits = |budget: Budget| limits(&config, budget);
-            let commercetools = commercetools::Client::new(
-                &connection.commercetools,
-                limits(config.budgets.commercetools),
-                clock.clone(),
-            )?;
-            let fluent = fluent::Client::new(&connection.fluent, limits(config.budgets.fluent), clock.clone())?;
+            let project = &connection.commercetools;
+            let root = format!("{}/{}", project.api_url(), project.project_key);
+            let commercetools =
+                commercetools::Client::new(project, terms(root, &project.client_id, &config.budgets.commercetools))?;
+            let account = &connection.fluent;
+            let fluent =
+                fluent::Client::new(account, terms(account.base_url(), &account.username, &config.budgets.fluent))?;
             let config = connection.clone();
             connections.insert(connection.name.clone(), Connection { config, commercetools, fluent });
         }
@@ -73,10 +81,29 @@ impl App {
     }
 }
 
-fn limits(config: &Config, budget: Budget) -> Limits {
+impl Connection {
+    /// Both remotes by the name of their platform.
+    pub fn remotes(&self) -> [(&'static str, &Remote); 2] {
+        [("commercetools", self.commercetools.remote()), ("fluent", self.fluent.remote())]
+    }
+}
+
+fn limits(config: &Config, budget: &model::Budget) -> Limits {
     Limits {
-        requests_per_second: budget.requests_per_second,
+        rule: match budget.requests_per_second {
+            Pace::Auto => Rule::Auto { start: budget.start, max: budget.max },
+            Pace::Fixed(rate) => Rule::Fixed(rate),
+        },
         in_flight: budget.in_flight,
         reserve: config.budgets.reserve.iter().map(|(lane, share)| (lane.clone(), share.0)).collect(),
+    }
+}
+
+fn rule(breaker: model::Breaker) -> breaker::Rule {
+    breaker::Rule {
+        failures: breaker.failures.0,
+        of: breaker.of,
+        open: breaker.open.0,
+        enforce: breaker.mode == BreakerMode::Enforce,
     }
 }

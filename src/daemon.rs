@@ -1,5 +1,7 @@
 //! The daemon: opens the store, takes its lease, listens, works, and stops without losing anything.
 
+mod limits;
+
 use std::fmt;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -124,6 +126,7 @@ impl Daemon {
         take_over(&store, &config, &clock, id).await?;
         remember_first_start(&store, &config, &clock).await?;
         let app = App::new(config, store, clock)?;
+        limits::recall(&app).await?;
         let queue = Queue { app: app.clone(), routes: Arc::new(routes) };
         let (draining, stopped) = (CancellationToken::new(), CancellationToken::new());
         let surface = Surface::new(queue.clone(), draining.clone())?;
@@ -156,6 +159,7 @@ impl Daemon {
             tracing::warn!("not everything stopped within {}; what still runs runs again", shutdown.deadline);
         }
         self.stopped.cancel();
+        limits::remember(&self.app).await;
         let id = self.id;
         // With the lease goes whatever is still claimed: nobody would free it later.
         let given_back = self.app.store().write(Urgency::Urgent, move |tx| {
@@ -191,6 +195,7 @@ impl Daemon {
             self.tasks.spawn(worker.run(self.draining.clone(), drain));
             self.tasks.spawn(schedule(self.queue.clone(), self.draining.clone()));
             self.serving.spawn(heartbeat(self.app.clone(), self.id, self.stopped.clone()));
+            self.serving.spawn(limits::keep(self.app.clone(), self.stopped.clone()));
         }
     }
 }
@@ -261,7 +266,8 @@ async fn heartbeat(app: App, id: Uuid, stopped: CancellationToken) {
             () = app.clock().sleep(lease / 3) => {}
             () = stopped.cancelled() => return,
         }
-        let until = app.clock().now() + lease.as_millis() as i64;
+        let now = app.clock().now();
+        let until = now + lease.as_millis() as i64;
         let instance = instance.clone();
         let renewed = app
             .store()
@@ -269,14 +275,17 @@ async fn heartbeat(app: App, id: Uuid, stopped: CancellationToken) {
                 async move {
                     tx.take_lease(&instance, id, until).await?;
                     let dead = tx.expire_leases().await?;
-                    tx.reclaim(&dead).await
+                    Ok((tx.reclaim(&dead).await?, tx.live_daemons(now).await?))
                 }
                 .boxed()
             })
             .await;
+        if let Ok((_, daemons)) = renewed {
+            limits::share(&app, daemons);
+        }
         match renewed {
-            Ok(0) => {}
-            Ok(freed) => tracing::warn!("{freed} messages of a daemon that no longer answers run again"),
+            Ok((0, _)) => {}
+            Ok((freed, _)) => tracing::warn!("{freed} messages of a daemon that no longer answers run again"),
             Err(error) => tracing::warn!("the lease could not be renewed: {error}"),
         }
     }

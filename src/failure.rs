@@ -38,6 +38,8 @@ pub enum Failure {
 pub enum Class {
     /// No connection, or it broke before the request was sent.
     Network,
+    /// The remote failed too often; nothing is sent to it for a while, and no attempt counts.
+    BreakerOpen,
     /// The remote asked to slow down (429, C0011E, 503 OverCapacity).
     RateLimited,
     /// The remote failed (5xx, S and T codes) before doing anything.
@@ -109,6 +111,7 @@ impl Class {
     pub fn name(self) -> &'static str {
         match self {
             Self::Network => "network",
+            Self::BreakerOpen => "breaker-open",
             Self::RateLimited => "rate-limited",
             Self::Server => "server",
             Self::UnknownOutcome => "unknown-outcome",

@@ -1,14 +1,19 @@
 //! The one way to call out.
 //!
 //! A request carries the lane it belongs to and a correlation id; it waits for its share of the
-//! credential's budget, is sent with a deadline, and its answer comes back whole. What a status or
-//! a body means is the platform client's business; what a broken connection means is decided here:
-//! a write that was sent without an answer has an **unknown outcome** and must be looked up before
-//! it is repeated.
+//! credential's budget, is sent with a deadline, and its answer comes back whole. A remote that
+//! fails is not asked at all for a while. What a status or a body means is the platform client's
+//! business; what a broken connection means is decided here: a write that was sent without an
+//! answer has an **unknown outcome** and must be looked up before it is repeated.
 
+pub mod breaker;
 mod budget;
 mod coalescer;
 mod credential;
+mod limit;
+mod turns;
+#[cfg(test)]
+mod virtual_time;
 
 use std::fmt;
 use std::path::Path;
@@ -18,12 +23,15 @@ use std::time::Duration;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
 
-use crate::clock::{self, Millis};
+use crate::clock::{self, Clock, Millis};
 use crate::failure::{Class, Failure};
 
-pub use budget::{Budget, Limits, Permit};
+use breaker::{Breaker, Position};
+pub use budget::{Budget, Permit, Standing};
 pub use coalescer::Coalescer;
 pub use credential::{Credential, Grant};
+pub use limit::{Learned, Rule, Verdict};
+pub use turns::Limits;
 
 /// On whose behalf a request is made.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -34,13 +42,25 @@ pub struct Call {
     pub correlation: String,
 }
 
-/// One credential on one platform: HTTP client, deadline, budget.
+/// One credential on one platform: HTTP client, deadline, budget, breakers.
 pub struct Remote {
-    /// `commercetools` or `fluent`; used in sentences and metrics.
+    /// `commercetools` or `Fluent`; used in sentences and metrics.
     pub name: &'static str,
     http: reqwest::Client,
     timeout: Duration,
     budget: Budget,
+    reads: Breaker,
+    writes: Breaker,
+    /// Does this answer say in its body that we are too fast?
+    refuses: fn(&Answer) -> bool,
+}
+
+/// How a remote is treated.
+pub struct Terms {
+    /// Shared by all remotes with the same credential.
+    pub budget: Budget,
+    pub breaker: breaker::Rule,
+    pub clock: Clock,
 }
 
 /// What is sent.
@@ -91,24 +111,50 @@ pub enum Kind {
 }
 
 impl Remote {
-    /// A remote with its own connections and budget.
+    /// A remote with its own connections and breakers. `refuses` finds answers that are no 429 and
+    /// say the same.
     ///
     /// # Errors
     /// When the HTTP client cannot be built (no trust store).
-    pub fn new(name: &'static str, timeout: Duration, limits: Limits) -> Result<Self, reqwest::Error> {
-        Ok(Self { name, http: http_client()?, timeout, budget: Budget::new(limits) })
+    pub fn new(
+        name: &'static str,
+        timeout: Duration,
+        terms: Terms,
+        refuses: fn(&Answer) -> bool,
+    ) -> Result<Self, reqwest::Error> {
+        let breaker = |kind| Breaker::new(format!("{name} ({kind})"), terms.breaker, terms.clock.clone());
+        let (reads, writes) = (breaker("reads"), breaker("writes"));
+        Ok(Self { name, http: http_client()?, timeout, budget: terms.budget, reads, writes, refuses })
     }
 
     /// Sends a request within the budget and returns the answer, whatever its status.
     ///
     /// # Errors
-    /// Only when no answer came: [`Class::Network`] if nothing was sent (or the request was a read),
-    /// [`Class::UnknownOutcome`] if a write may have been done.
+    /// Only when no answer came: [`Class::BreakerOpen`] if the remote is not to be asked,
+    /// [`Class::Network`] if nothing was sent (or the request was a read), [`Class::UnknownOutcome`]
+    /// if a write may have been done.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
-        let _permit = self.budget.acquire(&request.call.lane).await;
         let (operation, write) = (request.operation, request.write);
+        let breaker = if write { &self.writes } else { &self.reads };
+        breaker.look().map_err(|wait| self.open(operation, wait))?;
+        let permit = self.budget.acquire(&request.call.lane).await;
+        // It may have opened while this request waited for its turn.
+        let pass = match breaker.pass() {
+            Ok(pass) => pass,
+            Err(wait) => {
+                permit.unused();
+                return Err(self.open(operation, wait));
+            }
+        };
         let correlation = request.call.correlation.clone();
-        let answer = self.exchange(request).await.map_err(|error| self.lost(operation, write, &error))?;
+        let answer = self.exchange(request).await;
+        permit.answered(answer.as_ref().map_or(Verdict::Lost, |answer| self.verdict(answer)));
+        let in_vain = pass.report(answer.as_ref().map_or(true, |answer| answer.status.is_server_error()));
+        if let Some(wait) = in_vain.filter(|_| !write) {
+            // A read that only saw that the remote is still gone is no attempt either.
+            return Err(self.open(operation, wait));
+        }
+        let answer = answer.map_err(|error| self.lost(operation, write, &error))?;
         tracing::debug!(
             remote = self.name,
             operation,
@@ -118,15 +164,36 @@ impl Remote {
             self.name,
             answer.status.as_u16()
         );
-        if matches!(answer.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
-            self.budget.pause(answer.retry_after.unwrap_or(Duration::from_secs(1)));
-        }
         Ok(answer)
     }
 
-    /// The remote said through its body that we are too fast.
-    pub fn slow_down(&self, pause: Duration) {
-        self.budget.pause(pause);
+    /// What was learned, shared and used of the credential's limit.
+    pub fn budget(&self) -> &Budget {
+        &self.budget
+    }
+
+    /// Breaker of the reads, and of the writes.
+    pub fn breakers(&self) -> (Position, Position) {
+        (self.reads.position(), self.writes.position())
+    }
+
+    fn verdict(&self, answer: &Answer) -> Verdict {
+        match answer.status {
+            StatusCode::TOO_MANY_REQUESTS => Verdict::TooFast(answer.retry_after),
+            StatusCode::SERVICE_UNAVAILABLE => Verdict::Unavailable(answer.retry_after),
+            _ if (self.refuses)(answer) => Verdict::TooFast(answer.retry_after),
+            _ => Verdict::Passed,
+        }
+    }
+
+    fn open(&self, operation: &str, wait: Duration) -> Error {
+        Error {
+            kind: Kind::Temporary(Class::BreakerOpen),
+            status: 0,
+            code: String::new(),
+            sentence: format!("{} failed too often and is left alone for a moment ({operation}).", self.name),
+            after: Some(wait),
+        }
     }
 
     async fn exchange(&self, request: Request<'_>) -> Result<Answer, reqwest::Error> {

@@ -52,6 +52,8 @@ fn overview(status: &Value, output: &Output) -> Result<(), Refusal> {
     });
     let header: Vec<_> = ["connection", "lane"].into_iter().chain(STATES).chain(["overdue"]).collect();
     output.table(&header, rows)?;
+    output.line("")?;
+    budgets(status, output)?;
     let mut streams = of(&status["streams"]).peekable();
     if streams.peek().is_none() {
         return Ok(());
@@ -68,6 +70,24 @@ fn overview(status: &Value, output: &Output) -> Result<(), Refusal> {
         ]
     };
     output.table(&["connection", "stream", "moved", "found by poll only", "position"], streams.map(row))
+}
+
+/// What each remote allows, and whether it is asked at all.
+fn budgets(status: &Value, output: &Output) -> Result<(), Refusal> {
+    let rows = of(&status["budgets"]).map(|budget| {
+        let breaker = &budget["breaker"];
+        vec![
+            text(&budget["connection"]),
+            text(&budget["remote"]),
+            text(&budget["limit"]),
+            text(&budget["learned"]),
+            text(&budget["in_flight"]),
+            text(&budget["waiting"]),
+            format!("reads {}, writes {}", text(&breaker["reads"]), text(&breaker["writes"])),
+        ]
+    });
+    let header = ["connection", "remote", "requests/s", "learned", "in flight", "waiting", "breaker"];
+    output.table(&header, rows)
 }
 
 fn recounted(recount: &Value) -> String {

@@ -18,7 +18,7 @@ use super::known::{Channel, State, Type};
 use crate::clock::{Clock, Millis};
 use crate::config::model::CommercetoolsRemote;
 use crate::failure::Class;
-use crate::remote::{Answer, Call, Credential, Error, Grant, Kind, Limits, Remote, Request};
+use crate::remote::{Answer, Call, Credential, Error, Grant, Kind, Remote, Request, Terms};
 
 /// A project, seen on behalf of one call. Cheap to clone.
 #[derive(Clone)]
@@ -77,8 +77,9 @@ impl Client {
     ///
     /// # Errors
     /// When the HTTP client cannot be built.
-    pub fn new(config: &CommercetoolsRemote, limits: Limits, clock: Clock) -> anyhow::Result<Self> {
-        let remote = Arc::new(Remote::new("commercetools", config.timeout.0, limits)?);
+    pub fn new(config: &CommercetoolsRemote, terms: Terms) -> anyhow::Result<Self> {
+        let clock = terms.clock.clone();
+        let remote = Arc::new(Remote::new("commercetools", config.timeout.0, terms, |_| false)?);
         let (asking, account) = (remote.clone(), config.clone());
         let credential = Credential::new(clock.clone(), move || grant(asking.clone(), account.clone()).boxed());
         let root = format!("{}/{}", config.api_url(), config.project_key);
@@ -104,6 +105,11 @@ impl Client {
     /// The project's clock as of its last answer, whole seconds; `None` before the first.
     pub fn now(&self) -> Option<Millis> {
         Some(self.project.date.load(Ordering::Relaxed)).filter(|date| *date > 0)
+    }
+
+    /// The way to the project: budget and breakers.
+    pub fn remote(&self) -> &Remote {
+        &self.project.remote
     }
 
     /// `GET /orders/{id}` with reference expansion; `None` = 404.

@@ -17,7 +17,7 @@ use super::problem::{Problem, Problems};
 use super::secret::Lookup;
 use super::timing::Timing;
 use super::validate::nearest;
-use super::value::{Secret, Span};
+use super::value::{Pace, Secret, Span};
 
 /// Checks everything that one value alone does not show, secrets included. `routes` are the routes
 /// that exist. `Ok` carries warnings: what is allowed, but weak on purpose.
@@ -128,7 +128,22 @@ impl Findings<'_> {
         self.positive("queue.lease", queue.lease);
         self.positive("queue.retry.give_up", queue.retry.give_up);
         self.positive("queue.retry.recheck", queue.retry.recheck);
-        let reserve = &self.loaded.config.budgets.reserve;
+        self.budgets();
+    }
+
+    fn budgets(&mut self) {
+        let budgets = &self.loaded.config.budgets;
+        for (platform, budget) in [("commercetools", budgets.commercetools), ("fluent", budgets.fluent)] {
+            if budget.requests_per_second == Pace::Auto && budget.start > budget.max {
+                let sentence = format!("must not be more than budgets.{platform}.max, {}", budget.max);
+                self.problem(&format!("budgets.{platform}.start"), sentence);
+            }
+        }
+        if budgets.breaker.failures.0 <= 0.0 {
+            self.problem("budgets.breaker.failures", "must be more than 0%");
+        }
+        self.positive("budgets.breaker.open", budgets.breaker.open);
+        let reserve = &budgets.reserve;
         for lane in reserve.keys() {
             self.lane(&join("budgets.reserve", lane), lane);
         }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::flows::*;
 use super::node::{join, join_item};
-use super::value::{Rate, Secret, Share, Size, Span};
+use super::value::{Pace, Rate, Secret, Share, Size, Span};
 
 /// Everything the daemon is told.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -372,17 +372,45 @@ pub struct Budgets {
     pub fluent: Budget,
     /// Lane → guaranteed share of the requests; an unused share is lent.
     pub reserve: BTreeMap<String, Share>,
+    /// Leaves a remote alone that fails.
+    pub breaker: Breaker,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Budget {
-    /// Requests per second at most.
+    /// Requests per second: learned, or fixed.
+    pub requests_per_second: Pace,
+    /// With `auto`: the first rate.
     #[schemars(extend("exclusiveMinimum" = 0))]
-    pub requests_per_second: f64,
+    pub start: f64,
+    /// With `auto`: the greatest rate.
+    #[schemars(extend("exclusiveMinimum" = 0))]
+    pub max: f64,
     /// Requests under way at once.
     #[schemars(range(min = 1))]
     pub in_flight: usize,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Breaker {
+    /// It opens when this share of the last calls failed.
+    pub failures: Share,
+    /// How many calls are looked at.
+    #[schemars(range(min = 1))]
+    pub of: usize,
+    /// How long nothing is sent; then one call tries.
+    pub open: Span,
+    pub mode: BreakerMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum BreakerMode {
+    Enforce,
+    /// Only says what it would do.
+    Observe,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

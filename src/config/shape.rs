@@ -19,7 +19,7 @@ pub enum Shape<'s> {
     List(&'s Json),
     /// One of these words.
     Choice(Vec<&'s str>),
-    /// Text with a grammar of its own: Span, Size, Share or Rate.
+    /// Text with a grammar of its own: Span, Size, Share, Rate or Pace.
     Written(&'s str),
     Secret,
     Text,

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::node::{Node, Origin, Value, join, join_item};
 use super::problem::Problem;
 use super::shape::{Range, Shape, named, nullable, required, shape};
-use super::value::{Rate, Share, Size, Span};
+use super::value::{Pace, Rate, Share, Size, Span};
 
 /// Everything in `tree` that does not fit `schema`.
 pub fn validate(tree: &Node, schema: &Json) -> Vec<Problem> {
@@ -171,10 +171,11 @@ impl Validation<'_> {
             "Span" => text.parse::<Span>().err(),
             "Size" => text.parse::<Size>().err(),
             "Share" => text.parse::<Share>().err(),
+            "Pace" => text.parse::<Pace>().err(),
             _ => text.parse::<Rate>().err(),
         };
         match (wrong, value) {
-            (Some(_), Value::Number(number)) => {
+            (Some(_), Value::Number(number)) if kind != "Pace" => {
                 self.report(node, path, format!("{number} has no unit; write {}", expected_written(kind)));
             }
             (Some(sentence), _) => self.report(node, path, sentence),
@@ -317,6 +318,7 @@ fn expected_written(kind: &str) -> &'static str {
         "Span" => "a duration with a unit, such as 250ms, 15s, 5m, 2h or 30d",
         "Size" => "a size with a unit, such as 512B, 64KiB, 1MiB or 2GiB",
         "Share" => "a share in percent, such as 40%",
+        "Pace" => "auto, or a number",
         _ => "a rate per second or minute, such as 20/s or 30/min",
     }
 }

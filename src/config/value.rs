@@ -1,4 +1,4 @@
-//! The value types of configuration keys: durations, sizes, shares, rates and secrets.
+//! The value types of configuration keys: durations, sizes, shares, rates, paces and secrets.
 //!
 //! Bare numbers are refused where a unit belongs: `60` says nothing, `60s` does
 //! (`surfaces.md` 1.1).
@@ -27,6 +27,13 @@ pub struct Share(pub f64);
 /// A rate written per second or minute: `20/s`, `30/min`. Held as events per second.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Rate(pub f64);
+
+/// Requests per second: `auto` (learned) or a number.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub enum Pace {
+    Auto,
+    Fixed(f64),
+}
 
 /// A century; keeps sums of times and durations far from the end of the numbers.
 const LONGEST_DAYS: u32 = 36_500;
@@ -96,6 +103,17 @@ impl FromStr for Rate {
     }
 }
 
+impl FromStr for Pace {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            _ if text == "auto" => Ok(Self::Auto),
+            Ok(rate) if rate > 0.0 && f64::is_finite(rate) => Ok(Self::Fixed(rate)),
+            _ => Err(format!("must be auto, or a number more than 0, not {text}")),
+        }
+    }
+}
+
 /// `"1.5h"` → `(1.5, "h")`.
 fn split(text: &str) -> Option<(f64, &str)> {
     let at = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -137,6 +155,47 @@ impl fmt::Display for Share {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/s", self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Pace {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Number(f64),
+            Text(String),
+        }
+        let text = match Written::deserialize(deserializer)? {
+            Written::Number(number) => number.to_string(),
+            Written::Text(text) => text,
+        };
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Serialize for Pace {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Auto => serializer.serialize_str("auto"),
+            Self::Fixed(rate) => serializer.serialize_f64(*rate),
+        }
+    }
+}
+
+impl JsonSchema for Pace {
+    fn schema_name() -> Cow<'static, str> {
+        "Pace".into()
+    }
+    fn inline_schema() -> bool {
+        true
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "anyOf": [{"const": "auto"}, {"type": "number", "exclusiveMinimum": 0}],
+            "description": "auto, or requests per second",
+            "x-value": "Pace"
+        })
     }
 }
 
@@ -239,6 +298,19 @@ mod tests {
         assert!("64KB".parse::<Size>().is_err() && "1024".parse::<Size>().is_err());
         assert!("0.4".parse::<Share>().is_err() && "101%".parse::<Share>().is_err());
         assert!("20".parse::<Rate>().is_err() && "20/h".parse::<Rate>().is_err());
+    }
+
+    #[test]
+    fn a_pace_is_auto_or_a_positive_number() {
+        assert_eq!("auto".parse(), Ok(Pace::Auto));
+        assert_eq!("12.5".parse(), Ok(Pace::Fixed(12.5)));
+        for wrong in ["0", "-1", "fast", "10/s", "inf", "NaN", ""] {
+            assert!(wrong.parse::<Pace>().is_err(), "{wrong}");
+        }
+        for (json, pace) in [("\"auto\"", Pace::Auto), ("20", Pace::Fixed(20.0)), ("0.5", Pace::Fixed(0.5))] {
+            let read: Pace = serde_json::from_str(json).unwrap();
+            assert_eq!(read, pace);
+        }
     }
 
     proptest! {

@@ -16,11 +16,11 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::operation::{self, Operation};
-use crate::clock::{Clock, Millis};
+use crate::clock::Millis;
 use crate::config::model::FluentRemote;
 use crate::failure::Class;
 use crate::fluent::model::{Connection, OrderHeader, OrderHeaders, OrderItem, VariantRefs};
-use crate::remote::{Answer, Call, Coalescer, Credential, Error, Grant, Kind, Limits, Remote, Request};
+use crate::remote::{Answer, Call, Coalescer, Credential, Error, Grant, Kind, Remote, Request, Terms};
 
 /// Largest body we send; the platform refuses more than 2 MB with 413 (2.3).
 const BODY: usize = 1900 * 1024;
@@ -51,8 +51,9 @@ impl Client {
     ///
     /// # Errors
     /// When the HTTP client cannot be built.
-    pub fn new(config: &FluentRemote, limits: Limits, clock: Clock) -> anyhow::Result<Self> {
-        let remote = Arc::new(Remote::new("Fluent", config.timeout.0, limits)?);
+    pub fn new(config: &FluentRemote, terms: Terms) -> anyhow::Result<Self> {
+        let clock = terms.clock.clone();
+        let remote = Arc::new(Remote::new("Fluent", config.timeout.0, terms, is_too_fast)?);
         let (asking, login) = (remote.clone(), config.clone());
         let credential = Credential::new(clock, move || grant(asking.clone(), login.clone()).boxed());
         let account = Arc::new(Account {
@@ -76,6 +77,11 @@ impl Client {
     /// The same account on behalf of another call.
     pub fn on(&self, call: Call) -> Self {
         Self { call, ..self.clone() }
+    }
+
+    /// The way to the account: budget and breakers.
+    pub fn remote(&self) -> &Remote {
+        &self.account.remote
     }
 
     /// Runs a query or mutation.
@@ -202,11 +208,7 @@ impl Account {
             return Err(refused(413, "", format!("{} is too large for one Fluent call.", operation.name)));
         }
         let answer = self.send(call, operation, body).await?;
-        judged(operation, &answer).inspect_err(|error| {
-            if error.kind == Kind::Temporary(Class::RateLimited) {
-                self.remote.slow_down(Duration::from_secs(1));
-            }
-        })
+        judged(operation, &answer)
     }
 
     /// Sends with a valid token; a refused token is replaced once.
@@ -355,6 +357,12 @@ fn is_code(word: &str) -> bool {
 fn code_of(answer: &Answer) -> Option<String> {
     let envelope: Envelope = serde_json::from_slice(&answer.body).ok()?;
     envelope.errors.first().map(Entry::code)
+}
+
+/// The rate limit as a code in an answer that is a success (2.4).
+fn is_too_fast(answer: &Answer) -> bool {
+    const CODE: &[u8] = b"C0011E";
+    answer.body.windows(CODE.len()).any(|bytes| bytes == CODE) && code_of(answer).as_deref() == Some("C0011E")
 }
 
 /// What an answer means for the work (2.4; F 1.7).

@@ -23,7 +23,7 @@ pub async fn work(queue: Queue, claimed: Claimed, over: CancellationToken) {
     let started = queue.app.clock().now();
     let outcome = tokio::select! {
         outcome = judge(&queue, &message) => outcome,
-        () = over.cancelled() => return keep(&queue, &message, |due| Verdict::Back { due }).await,
+        () = over.cancelled() => return keep(&queue, &message, |due| Verdict::Back { due, detail: None }).await,
     };
     let findings = message.findings();
     let verdict = Verdict::of(&queue, &message, outcome, &findings);
@@ -76,9 +76,10 @@ enum Verdict {
         held_since: Millis,
         detail: String,
     },
-    /// As if it had not been tried.
+    /// As if it had not been tried: the daemon stops, or (with a detail) the remote is not to be asked.
     Back {
         due: Millis,
+        detail: Option<String>,
     },
 }
 
@@ -90,6 +91,10 @@ impl Verdict {
             Err(Failure::Rejected { sentence }) => Self::end(Ending::Parked("rejected"), sentence),
             Err(Failure::Skipped { reason, sentence }) => Self::end(Ending::Skipped(reason.name()), sentence),
             Err(Failure::Waiting { key, sentence }) => Self::wait(queue, message, now, key, sentence),
+            // No attempt, and no time towards giving up.
+            Err(Failure::Retry { class: Class::BreakerOpen, sentence, after }) => {
+                Self::Back { due: now + after.unwrap_or_default().as_millis() as Millis, detail: Some(sentence) }
+            }
             Err(Failure::Retry { class, sentence, after }) => {
                 let due = retry::due(now, &queue.app.config().queue.retry, message.attempt(), after);
                 Self::retry(queue, message, now, due, class, sentence)
@@ -163,7 +168,9 @@ impl Verdict {
                 line!(warn, error_class = class.name(), "{subject}: {route} again later, {class}: {detail}")
             }
             Self::Wait { key, detail, .. } => line!(info, "{subject}: {route} waits for {key}: {detail}"),
-            Self::Back { .. } => line!(info, "{subject}: {route} handed back"),
+            Self::Back { detail: None, .. } => line!(info, "{subject}: {route} handed back"),
+            // Thousands may wait for one breaker; that it opened is in the log.
+            Self::Back { detail: Some(detail), .. } => line!(debug, "{subject}: {route} waits: {detail}"),
         }
     }
 }
@@ -245,10 +252,10 @@ async fn store(
     let route = queue.routes.find(message.route());
     let blocks = route.is_some_and(|route| route.blocks);
     let is_tick = route.is_some_and(|route| route.kind == Kind::Job) && schedule::is_tick(message);
-    let held = match verdict {
+    let held = match &verdict {
         Verdict::End { .. } => false,
         Verdict::Retry { .. } | Verdict::Wait { .. } => true,
-        Verdict::Back { .. } => message.held_since().is_some(),
+        Verdict::Back { detail, .. } => detail.is_some() || message.held_since().is_some(),
     };
     let blocked_by = (blocks && held).then_some(claimed.lead().id);
     let notes = (!notes.is_empty()).then(|| json!(notes));
@@ -289,7 +296,7 @@ impl Verdict {
                 tx.put_attempt(id, number, "waiting", None, &detail).await?;
                 tx.wait(claimed, &key, due, &detail, held_since).await
             }
-            Self::Back { due } => tx.hand_back(claimed, due).await,
+            Self::Back { due, detail } => tx.hand_back(claimed, due, detail.as_deref()).await,
         }
     }
 }

@@ -1,79 +1,62 @@
-//! The budget of one credential: how many requests per second and at once, shared by lanes.
+//! The budget of one credential, as callers see it: wait for a permit, send, say what came back.
 //!
-//! A token bucket decides *when* the next request may go, fair queueing decides *whose* it is: a
-//! lane with a reserved share gets at least that share while it has requests, and what it does not
-//! use is lent to the others.
+//! What it decides, and how, is in [`Turns`] and [`Limit`](super::limit::Limit); this file gives
+//! them a clock, callers that wait and a timer.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
 
-/// What the remote allows.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    pub requests_per_second: f64,
-    /// Requests under way at once.
-    pub in_flight: usize,
-    /// Lane → guaranteed share, 0–1; the others divide what is left.
-    pub reserve: BTreeMap<String, f64>,
-}
+use super::limit::{At, Learned, Sent, Verdict};
+use super::turns::{Limits, Next, Turns};
 
 /// Handle to one credential's budget; clones share it.
 #[derive(Clone)]
-pub struct Budget(Arc<Mutex<State>>);
+pub struct Budget(Arc<Inner>);
 
-/// The right to make one request; ends when dropped.
-pub struct Permit(Budget);
+struct Inner {
+    started: Instant,
+    state: Mutex<State>,
+}
 
 struct State {
-    limits: Limits,
-    tokens: f64,
-    filled: Instant,
-    paused_until: Option<Instant>,
-    in_flight: usize,
-    lanes: BTreeMap<String, Lane>,
-    /// Virtual time of the lane served last; a lane that was idle starts here, not in the past.
-    served: f64,
-    /// A timer for the next token is already set.
+    turns: Turns<oneshot::Sender<Permit>>,
+    /// A timer for the next turn is already set.
     ticking: bool,
 }
 
-#[derive(Default)]
-struct Lane {
-    virtual_time: f64,
-    waiting: VecDeque<oneshot::Sender<Permit>>,
+/// The right to make one request. Dropped without a word, no answer came.
+pub struct Permit {
+    budget: Budget,
+    sent: Sent,
+    verdict: Option<Verdict>,
+}
+
+/// A budget as it is now.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Requests per second of this daemon.
+    pub limit: f64,
+    /// What is known of the limit of all daemons together.
+    pub learned: Option<Learned>,
+    /// Requests under way.
+    pub in_flight: usize,
+    /// Requests that wait for their turn.
+    pub waiting: usize,
 }
 
 impl Budget {
     pub fn new(limits: Limits) -> Self {
-        let burst = limits.requests_per_second.max(1.0);
-        Self(Arc::new(Mutex::new(State {
-            limits,
-            tokens: burst,
-            filled: now(),
-            paused_until: None,
-            in_flight: 0,
-            lanes: BTreeMap::new(),
-            served: 0.0,
-            ticking: false,
-        })))
+        let state = Mutex::new(State { turns: Turns::new(limits), ticking: false });
+        Self(Arc::new(Inner { started: now(), state }))
     }
 
     /// Waits for this lane's turn.
     pub async fn acquire(&self, lane: &str) -> Permit {
         loop {
             let (turn, permit) = oneshot::channel();
-            {
-                let mut state = self.state();
-                let served = state.served;
-                let queue = state.lanes.entry(lane.to_owned()).or_default();
-                if queue.waiting.is_empty() {
-                    queue.virtual_time = queue.virtual_time.max(served);
-                }
-                queue.waiting.push_back(turn);
-            }
+            self.state().turns.ask(lane, turn);
             self.pump();
             if let Ok(permit) = permit.await {
                 return permit;
@@ -81,97 +64,96 @@ impl Budget {
         }
     }
 
-    /// Lets nobody pass for `pause`.
-    pub fn pause(&self, pause: Duration) {
-        let mut state = self.state();
-        let until = now() + pause;
-        state.paused_until = Some(state.paused_until.map_or(until, |before| before.max(until)));
-        state.tokens = 0.0;
+    /// Starts from what an earlier daemon learned. Does nothing to a fixed
+    /// budget.
+    pub fn recall(&self, learned: Learned) {
+        let now = self.now();
+        self.state().turns.recall(now, learned);
     }
 
-    /// Gives out permits while there are tokens; sets a timer when there are only requests left.
+    /// Divides the remote's limit among so many daemons, this one included.
+    pub fn share(&self, daemons: usize) {
+        let now = self.now();
+        self.state().turns.share(now, daemons);
+    }
+
+    /// How it stands.
+    pub fn standing(&self) -> Standing {
+        let state = self.state();
+        let limit = state.turns.limit();
+        Standing {
+            limit: limit.rate(),
+            learned: limit.learned(),
+            in_flight: state.turns.in_flight(),
+            waiting: state.turns.waiting(),
+        }
+    }
+
+    /// Gives out permits while there are turns; sets a timer when there are only requests left.
     fn pump(&self) {
         let mut granted = Vec::new();
         let wait = {
             let mut state = self.state();
             loop {
-                if !state.has_waiting() || state.in_flight >= state.limits.in_flight {
-                    break None;
-                }
-                if let Some(wait) = state.until_token() {
-                    let set = !std::mem::replace(&mut state.ticking, true);
-                    break set.then_some(wait);
-                }
-                if let Some(turn) = state.next() {
-                    state.tokens -= 1.0;
-                    state.in_flight += 1;
-                    granted.push(turn);
+                match state.turns.next(self.now()) {
+                    Next::Go(turn, _) if turn.is_closed() => state.turns.unused(),
+                    Next::Go(turn, sent) => granted.push((turn, sent)),
+                    Next::Wait(wait) => {
+                        let set = !std::mem::replace(&mut state.ticking, true);
+                        break set.then_some(wait);
+                    }
+                    Next::Rest => break None,
                 }
             }
         };
-        for turn in granted {
-            // A caller that went away gives its permit back by dropping it.
-            drop(turn.send(Permit(self.clone())));
+        for (turn, sent) in granted {
+            // A caller that went away just now gives its permit back by dropping it.
+            drop(turn.send(Permit { budget: self.clone(), sent, verdict: Some(Verdict::Lost) }));
         }
         if let Some(wait) = wait {
-            let budget = self.clone();
-            #[expect(clippy::disallowed_methods, reason = "pacing is real time, as the network is")]
-            tokio::spawn(async move {
-                tokio::time::sleep(wait).await;
-                budget.state().ticking = false;
-                budget.pump();
-            });
+            self.wake_in(wait);
         }
     }
 
+    fn wake_in(&self, wait: Duration) {
+        let budget = self.clone();
+        #[expect(clippy::disallowed_methods, reason = "pacing is real time, as the network is")]
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            budget.state().ticking = false;
+            budget.pump();
+        });
+    }
+
+    fn now(&self) -> At {
+        now().saturating_duration_since(self.0.started)
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.0.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Permit {
+    /// The request is over.
+    pub fn answered(mut self, verdict: Verdict) {
+        self.verdict = Some(verdict);
+    }
+
+    /// Nothing was sent.
+    pub fn unused(mut self) {
+        self.verdict = None;
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.state().in_flight -= 1;
-        self.0.pump();
-    }
-}
-
-impl State {
-    fn has_waiting(&self) -> bool {
-        self.lanes.values().any(|lane| !lane.waiting.is_empty())
-    }
-
-    /// `None` = a token is there; else how long until one is.
-    fn until_token(&mut self) -> Option<Duration> {
-        let now = now();
-        if let Some(until) = self.paused_until {
-            if until > now {
-                self.filled = now;
-                return Some(until - now);
-            }
-            self.paused_until = None;
+        let now = self.budget.now();
+        match self.verdict {
+            Some(verdict) => self.budget.state().turns.answered(now, self.sent, verdict),
+            None => self.budget.state().turns.unused(),
         }
-        let rate = self.limits.requests_per_second;
-        let burst = rate.max(1.0);
-        self.tokens = (self.tokens + now.duration_since(self.filled).as_secs_f64() * rate).min(burst);
-        self.filled = now;
-        (self.tokens < 1.0).then(|| Duration::from_secs_f64((1.0 - self.tokens) / rate))
-    }
-
-    /// The next request of the lane that is furthest behind its share.
-    fn next(&mut self) -> Option<oneshot::Sender<Permit>> {
-        let reserved: f64 = self.limits.reserve.values().sum();
-        let others = self.lanes.keys().filter(|lane| !self.limits.reserve.contains_key(*lane)).count().max(1);
-        let rest = ((1.0 - reserved).max(0.05)) / others as f64;
-        let (name, lane) = self
-            .lanes
-            .iter_mut()
-            .filter(|(_, lane)| !lane.waiting.is_empty())
-            .min_by(|(_, a), (_, b)| a.virtual_time.total_cmp(&b.virtual_time))?;
-        let share = self.limits.reserve.get(name).copied().unwrap_or(rest).max(0.001);
-        self.served = lane.virtual_time;
-        lane.virtual_time += 1.0 / share;
-        lane.waiting.pop_front()
+        self.budget.pump();
     }
 }
 
@@ -183,11 +165,14 @@ fn now() -> Instant {
 #[cfg(test)]
 #[expect(clippy::disallowed_methods, reason = "tests run callers side by side")]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::limit::Rule;
     use super::*;
 
     fn limits(rate: f64, in_flight: usize) -> Limits {
         let reserve = BTreeMap::from([("order".to_owned(), 0.4), ("status".to_owned(), 0.25)]);
-        Limits { requests_per_second: rate, in_flight, reserve }
+        Limits { rule: Rule::Fixed(rate), in_flight, reserve }
     }
 
     /// Who is served, in which order, when both lanes have plenty of requests?
@@ -231,5 +216,24 @@ mod tests {
         assert!(!third.is_finished());
         drop(first);
         third.await.unwrap();
+    }
+
+    /// A caller that gives up, before or after its turn, takes nothing from the others.
+    #[tokio::test]
+    async fn callers_that_go_away_leave_no_hole() {
+        let budget = Budget::new(limits(1_000_000.0, 1));
+        let held = budget.acquire("order").await;
+        for _ in 0..100 {
+            let budget = budget.clone();
+            let waiting = tokio::task::spawn(async move { budget.acquire("order").await });
+            tokio::task::yield_now().await;
+            waiting.abort();
+            assert!(waiting.await.is_err());
+        }
+        assert_eq!(budget.standing().waiting, 100);
+        held.unused();
+        drop(budget.acquire("order").await);
+        let standing = budget.standing();
+        assert_eq!((standing.in_flight, standing.waiting), (0, 0));
     }
 }

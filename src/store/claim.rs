@@ -246,12 +246,13 @@ impl Tx {
     }
 
     /// Puts all rows of a claim back without counting the attempt: the daemon stops, or the remote
-    /// is not to be asked at the moment.
-    pub async fn hand_back(&mut self, claimed: &Claimed, due: Millis) -> Result<()> {
+    /// is not to be asked at the moment. Since when and why it is in retry stays as it was; an
+    /// unknown outcome must not be forgotten. `detail` tells the operator what it waits for.
+    pub async fn hand_back(&mut self, claimed: &Claimed, due: Millis, detail: Option<&str>) -> Result<()> {
         let update = Update {
             state: "ready",
-            reason: None,
-            detail: None,
+            reason: claimed.lead().reason.as_deref(),
+            detail,
             notes: None,
             wait_for: None,
             held_since: None,

@@ -2,6 +2,7 @@
 
 mod api;
 mod backlog;
+mod budget;
 mod caller;
 mod cli;
 mod customers;

@@ -25,6 +25,10 @@ use crate::proxy::{self, Proxy};
 /// 2026-06-15T10:00:00Z
 pub const START: i64 = 1_781_517_600_000;
 
+/// Budgets that no story feels.
+const UNFELT: &str = "  commercetools: { requests_per_second: 10000, in_flight: 32 }
+  fluent: { requests_per_second: 10000, in_flight: 32 }";
+
 /// Both platforms, the database, and the daemons on it.
 pub struct World {
     pub clock: Clock,
@@ -52,6 +56,8 @@ pub struct Settings {
     pub connection: String,
     /// Further top-level sections.
     pub top: String,
+    /// What is under `budgets`; else limits that are never felt.
+    pub budgets: Option<String>,
     /// A second file, whose values win over all others; further connections go here.
     pub over: String,
     /// Put a proxy before Postgres.
@@ -192,8 +198,7 @@ database: {{ url: "{database}" }}
 security: {{ allow_literal_secrets: true }}
 intake: {{ push: {{ plain: {{ enabled: true }} }} }}
 budgets:
-  commercetools: {{ requests_per_second: 10000, in_flight: 32 }}
-  fluent: {{ requests_per_second: 10000, in_flight: 32 }}
+{budgets}
 {top}
 connections:
   - name: main
@@ -218,6 +223,7 @@ connections:
 "#,
             socket = socket.display(),
             database = self.proxy.as_ref().map_or(&self.database.url, |(_, url)| url),
+            budgets = self.settings.budgets.as_deref().unwrap_or(UNFELT),
             top = self.settings.top,
             project = shop.project_key,
             shop_url = self.commercetools.url(),

@@ -24,7 +24,7 @@ pub struct Asked {
 
 type Lanes = BTreeMap<(String, String), Counts>;
 
-/// Version, database, connections, counts per lane with their balance, streams.
+/// Version, database, connections, counts per lane with their balance, budgets, streams.
 pub async fn show(
     State(surface): State<Surface>,
     actor: Actor,
@@ -58,6 +58,7 @@ pub async fn show(
         "overdue_since": oldest.into_iter().map(|(lane, since)| (lane, maybe_time(since))).collect::<Map<_, _>>(),
         "totals": total(&lanes).0,
         "balance": balanced(&lanes, balance, &actor),
+        "budgets": budgets(&surface, &actor),
         "streams": streams.iter().map(stream).collect::<Vec<_>>(),
     })))
 }
@@ -73,6 +74,24 @@ fn connections(surface: &Surface, actor: &Actor) -> Vec<Value> {
             })
         })
         .collect()
+}
+
+/// Of each remote: requests per second now, limit found for all daemons, and whether it is asked.
+fn budgets(surface: &Surface, actor: &Actor) -> Vec<Value> {
+    let seen = surface.queue().app.connections().filter(|connection| actor.sees(&connection.config.name));
+    seen.flat_map(|connection| {
+        connection.remotes().map(|(platform, remote)| {
+            let (standing, (reads, writes)) = (remote.budget().standing(), remote.breakers());
+            json!({
+                "connection": connection.config.name, "remote": platform,
+                "limit": (standing.limit * 100.0).round() / 100.0,
+                "learned": standing.learned.map(|learned| learned.to_string()),
+                "in_flight": standing.in_flight, "waiting": standing.waiting,
+                "breaker": {"reads": reads, "writes": writes},
+            })
+        })
+    })
+    .collect()
 }
 
 fn counted(connection: &str, lane: &str, counts: &Counts) -> Value {

@@ -166,18 +166,21 @@ async fn each_row_keeps_since_when_it_is_held(database: Database) {
     assert_eq!(bench.row(new).await.held_since, Some(START + 60_000));
     bench.clock.advance(Duration::from_secs(3600));
     let both = bench.one(Uuid::now_v7()).await;
+    let why = both.lead().reason.clone();
     bench
         .write(move |tx| {
             async move {
                 tx.release(&both, None).await?;
-                tx.hand_back(&both, START).await
+                tx.hand_back(&both, START, Some("waits")).await
             }
             .boxed()
         })
         .await
         .unwrap();
     assert_eq!(bench.row(old).await.held_since, Some(START));
-    assert_eq!(bench.row(new).await.held_since, Some(START + 60_000));
+    let row = bench.row(new).await;
+    assert_eq!((row.held_since, row.detail.as_deref()), (Some(START + 60_000), Some("waits")));
+    assert!(row.reason.is_some() && row.reason == why, "why it is in retry is not forgotten: {:?}", row.reason);
 }
 
 async fn handing_back_counts_no_attempt(database: Database) {
@@ -189,7 +192,7 @@ async fn handing_back_counts_no_attempt(database: Database) {
         .write(move |tx| {
             async move {
                 tx.release(&claimed, None).await?;
-                tx.hand_back(&claimed, due).await
+                tx.hand_back(&claimed, due, None).await
             }
             .boxed()
         })

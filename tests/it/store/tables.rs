@@ -157,6 +157,14 @@ async fn a_setting_keeps_its_first_value(database: Database) {
     let mut db = bench.store.read().await.unwrap();
     assert_eq!(db.setting("main", "since").await.unwrap().as_deref(), Some("first"));
     assert_eq!(db.setting("main", "until").await.unwrap(), None);
+    drop(db);
+    let put = async |value: &'static str| {
+        bench.write(move |tx| async move { tx.put_setting("main", "budget", value).await }.boxed()).await.unwrap();
+    };
+    put("20").await;
+    put("50").await;
+    let mut db = bench.store.read().await.unwrap();
+    assert_eq!(db.setting("main", "budget").await.unwrap().as_deref(), Some("50"), "one that is put takes the last");
 }
 
 async fn take(bench: &Bench, instance: &'static str, daemon: Uuid, until: i64) -> Option<Uuid> {
