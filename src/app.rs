@@ -8,6 +8,7 @@ use crate::clock::Clock;
 use crate::config::model::{self, BreakerMode};
 use crate::config::value::Pace;
 use crate::config::{self, Config};
+use crate::pulse::Pulses;
 use crate::remote::{Budget, Limits, Remote, Rule, Terms, breaker};
 use crate::store::Store;
 use crate::{commercetools, fluent};
@@ -20,6 +21,7 @@ struct Inner {
     store: Store,
     clock: Clock,
     config: Config,
+    pulses: Pulses,
     connections: BTreeMap<String, Connection>,
 }
 
@@ -55,7 +57,7 @@ impl App {
             let config = connection.clone();
             connections.insert(connection.name.clone(), Connection { config, commercetools, fluent });
         }
-        Ok(Self(Arc::new(Inner { store, clock, config, connections })))
+        Ok(Self(Arc::new(Inner { store, clock, config, pulses: Pulses::default(), connections })))
     }
 
     pub fn store(&self) -> &Store {
@@ -68,6 +70,16 @@ impl App {
 
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Signs of life of the loops that keep everything going.
+    pub fn pulses(&self) -> &Pulses {
+        &self.0.pulses
+    }
+
+    /// Ends every call to a remote and lets none begin: who waits for one gets an error. For a stop.
+    pub fn hang_up(&self) {
+        self.connections().flat_map(Connection::remotes).for_each(|(_, remote)| remote.hang_up());
     }
 
     /// An enabled connection by name.

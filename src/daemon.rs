@@ -1,36 +1,51 @@
 //! The daemon: opens the store, takes its lease, listens, works, and stops without losing anything.
 
+mod lease;
 mod limits;
+mod notify;
+mod sockets;
 
 use std::fmt;
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::Context;
 use futures_util::FutureExt;
-use secrecy::ExposeSecret;
-use tokio::net::{TcpListener, UnixListener};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::clock::{self, Clock};
-use crate::config::model::{LogFormat, Migrate};
+use crate::config::model::LogFormat;
 use crate::config::{self, Config, Sources};
-use crate::http::{Access, Peer, Surface};
+use crate::http::{Access, Closing, Peer, Surface};
 use crate::queue::{Queue, Routes, Worker, schedule};
 use crate::store::{Options, Store, Urgency};
 use crate::sync::order::SINCE;
 use crate::telemetry::{self, Form};
 
+pub use sockets::Handed;
+use sockets::Sockets;
+
 /// Exit codes (`surfaces.md` 6.1).
 const FAILED: u8 = 1;
 const CONFIGURATION: u8 = 3;
 const DATABASE: u8 = 9;
+
+/// Between shutting the doors and closing what is still open: peers in the middle of a conversation
+/// learn with their next answer that it ends. One that just then sends on a connection that was quiet
+/// for longer sees it closed without an answer; nothing else can spare it that.
+const LINGER: Duration = Duration::from_secs(1);
+/// What a drain must leave of the deadline: to hand messages back and to close connections.
+const CLEARING: Duration = Duration::from_secs(4);
+/// How long connections without a request may keep us from ending.
+const CONNECTIONS: Duration = Duration::from_secs(1);
+/// After the deadline, for the store to take the lease back and for the runtime to end.
+const LAST: Duration = Duration::from_secs(2);
 
 /// The verb `run`: the daemon, until it is told to stop.
 pub fn run(sources: &Sources, routes: Routes) -> ExitCode {
@@ -39,11 +54,17 @@ pub fn run(sources: &Sources, routes: Routes) -> ExitCode {
         Err(problems) => return refuse(CONFIGURATION, &problems),
     };
     telemetry::start(&loaded.config.log.level, form(loaded.config.log.format));
+    // Before the runtime: it starts threads.
+    let handed = match Handed::take() {
+        Ok(handed) => handed,
+        Err(error) => return refuse(CONFIGURATION, &format!("{error:#}")),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return refuse(FAILED, &error),
     };
-    runtime.block_on(async {
+    let code = runtime.block_on(async {
+        let told = until_told_to_stop();
         let names: Vec<String> = routes.iter().map(|route| route.name.clone()).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         match config::check(&loaded, &names).await {
@@ -51,34 +72,54 @@ pub fn run(sources: &Sources, routes: Routes) -> ExitCode {
             Err(problems) => return refuse(CONFIGURATION, &problems),
         }
         let clock = Clock::fast(loaded.config.simulation.speed);
-        match Daemon::start(loaded.config, routes, clock).await {
+        tokio::pin!(told);
+        let started = tokio::select! {
+            started = Daemon::start_on(handed, loaded.config, routes, clock) => started,
+            // Nothing was promised to anybody yet: the process may end as if it had been killed.
+            () = &mut told => return ExitCode::SUCCESS,
+        };
+        match started {
             Ok(daemon) => {
                 tracing::info!("listening on http://{}", daemon.address);
-                until_told_to_stop().await;
+                daemon.report();
+                told.await;
                 tracing::info!("stopping");
+                notify::stopping();
                 daemon.stop().await;
                 ExitCode::SUCCESS
             }
-            Err(error) => {
-                let database = error.downcast_ref::<crate::store::Error>().is_some();
-                refuse(if database { DATABASE } else { FAILED }, &format!("{error:#}"))
-            }
+            Err(error) => refuse(code(&error), &format!("{error:#}")),
         }
-    })
+    });
+    // What still runs after the deadline ends with the process.
+    runtime.shutdown_timeout(LAST);
+    code
 }
 
-/// Ctrl-C or SIGTERM.
-pub async fn until_told_to_stop() {
+/// A database that is merely away is worth another start (systemd does that); one that this binary
+/// cannot use is not.
+fn code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<crate::store::Error>() {
+        Some(crate::store::Error::Unusable(_)) => DATABASE,
+        _ => FAILED,
+    }
+}
+
+/// Ctrl-C or SIGTERM, from the moment of the call on.
+pub fn until_told_to_stop() -> impl Future<Output = ()> {
     use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        },
-        Err(error) => {
-            tracing::warn!("SIGTERM cannot be listened to ({error}); Ctrl-C stops");
-            // Without either signal the process ends only by being killed, which is safe.
-            let _ = tokio::signal::ctrl_c().await;
+    let terminate = signal(SignalKind::terminate());
+    async {
+        match terminate {
+            Ok(mut terminate) => tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            },
+            Err(error) => {
+                tracing::warn!("SIGTERM cannot be listened to ({error}); Ctrl-C stops");
+                // Without either signal the process ends only by being killed, which is safe.
+                let _ = tokio::signal::ctrl_c().await;
+            }
         }
     }
 }
@@ -104,11 +145,16 @@ pub struct Daemon {
     /// Where the HTTP surface really listens.
     pub address: SocketAddr,
     id: Uuid,
-    admin_socket: PathBuf,
-    /// Intake is refused, no new work is claimed.
-    draining: CancellationToken,
+    admin_file: Option<PathBuf>,
+    /// The HTTP sockets outlive us.
+    lent: bool,
+    /// How far the surface is with stopping.
+    closing: Closing,
+    /// No new work is claimed.
+    leaving: CancellationToken,
     /// Everything ends.
-    stopped: CancellationToken,
+    ended: CancellationToken,
+    /// What works on the queue.
     tasks: TaskTracker,
     /// What goes on until all tasks have ended: the sockets and the lease.
     serving: TaskTracker,
@@ -121,131 +167,105 @@ impl Daemon {
     /// A [`crate::store::Error::Unusable`] database, an address or socket that is taken, a webhook
     /// key that cannot be read.
     pub async fn start(config: Config, routes: Routes, clock: Clock) -> anyhow::Result<Self> {
-        let store = open(&config, clock.clone()).await?;
+        Self::start_on(Handed::default(), config, routes, clock).await
+    }
+
+    /// The same on sockets that were handed over; what was not is bound as configured.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub async fn start_on(handed: Handed, config: Config, routes: Routes, clock: Clock) -> anyhow::Result<Self> {
+        let store = Store::open(Options::of(&config.database).await?, clock.clone()).await?;
         let id = Uuid::now_v7();
-        take_over(&store, &config, &clock, id).await?;
+        lease::take_over(&store, &config, &clock, id).await?;
         remember_first_start(&store, &config, &clock).await?;
         let app = App::new(config, store, clock)?;
         limits::recall(&app).await?;
         let queue = Queue { app: app.clone(), routes: Arc::new(routes) };
-        let (draining, stopped) = (CancellationToken::new(), CancellationToken::new());
-        let surface = Surface::new(queue.clone(), draining.clone())?;
-        let server = &app.config().server;
-        let listener =
-            TcpListener::bind(&server.listen).await.with_context(|| format!("server.listen {}", server.listen))?;
-        let address = listener.local_addr()?;
-        let admin_socket = server.admin_socket.clone();
-        let admin = bind_admin(&admin_socket)?;
+        let closing = Closing::default();
+        let surface = Surface::new(queue.clone(), closing.clone())?;
+        let sockets = Sockets::open(handed, &app.config().server, &closing).await?;
+        let (address, admin_file, lent) = (sockets.address, sockets.admin_file.clone(), sockets.lent);
+        let (leaving, ended) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, serving) = (TaskTracker::new(), TaskTracker::new());
-        let daemon = Self { app, queue, address, id, admin_socket, draining, stopped, tasks, serving };
-        daemon.serve(listener, admin, &surface);
+        let daemon = Self { app, queue, address, id, admin_file, lent, closing, leaving, ended, tasks, serving };
+        daemon.serve(sockets, &surface);
         daemon.work();
         Ok(daemon)
     }
 
-    /// Stops: no new work, running handlers and requests finish, the sockets close. What still runs
-    /// at the deadline is left to the next daemon.
+    /// Stops: not ready, no new work; running handlers finish or give their messages back; requests
+    /// are answered ([`Closing`] says how); then the sockets close. Takes no longer than
+    /// `server.shutdown.deadline` and a moment.
     pub async fn stop(self) {
-        self.draining.cancel();
         let shutdown = self.app.config().server.shutdown.clone();
+        self.closing.leave();
+        if !self.lent {
+            self.closing.refuse();
+        }
+        self.leaving.cancel();
         self.tasks.close();
-        self.serving.close();
-        let ended = async {
+        let orderly = async {
             self.tasks.wait().await;
-            self.stopped.cancel();
-            self.serving.wait().await;
+            self.part().await;
+            self.ended.cancel();
+            self.closing.answered().await;
+            self.serving.close();
+            // A peer that only keeps its connection open must not keep us.
+            let _ = tokio::time::timeout(CONNECTIONS, self.serving.wait()).await;
         };
-        if tokio::time::timeout(shutdown.deadline.0, ended).await.is_err() {
+        if tokio::time::timeout(shutdown.deadline.0, orderly).await.is_err() {
             tracing::warn!("not everything stopped within {}; what still runs runs again", shutdown.deadline);
         }
-        self.stopped.cancel();
+        self.ended.cancel();
         limits::remember(&self.app).await;
-        let id = self.id;
-        // With the lease goes whatever is still claimed: nobody would free it later.
-        let given_back = self.app.store().write(Urgency::Urgent, move |tx| {
-            async move {
-                tx.reclaim(&[id]).await?;
-                tx.drop_lease(id).await
-            }
-            .boxed()
-        });
-        if let Err(error) = given_back.await {
-            tracing::warn!("the lease could not be given back; it runs out by itself: {error}");
+        match tokio::time::timeout(LAST, lease::give_back(self.app.store(), self.id)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("the lease could not be given back; it runs out by itself: {error}"),
+            Err(_) => tracing::warn!("the lease could not be given back in time; it runs out by itself"),
         }
-        // A socket that is gone already is what we want.
-        let _ = std::fs::remove_file(&self.admin_socket);
+        if let Some(file) = &self.admin_file {
+            // A socket that is gone already is what we want.
+            let _ = std::fs::remove_file(file);
+        }
     }
 
-    fn serve(&self, listener: TcpListener, admin: UnixListener, surface: &Surface) {
+    async fn part(&self) {
+        if self.lent {
+            self.closing.part();
+            // Who has not sent anything by then has no answer to learn it from.
+            let _ = tokio::time::timeout(LINGER, self.closing.parted()).await;
+        }
+    }
+
+    fn serve(&self, sockets: Sockets, surface: &Surface) {
         let network = surface.router(Access::Network).into_make_service_with_connect_info::<Peer>();
         let local = surface.router(Access::Admin).into_make_service_with_connect_info::<Peer>();
-        let (ended, over) = (self.stopped.clone(), self.stopped.clone());
-        {
-            let network = axum::serve(listener, network).with_graceful_shutdown(ended.cancelled_owned());
-            let local = axum::serve(admin, local).with_graceful_shutdown(over.cancelled_owned());
-            self.serving.spawn(network.into_future());
-            self.serving.spawn(local.into_future());
+        for door in sockets.http {
+            let (service, ended) = (network.clone(), self.ended.clone().cancelled_owned());
+            self.serving.spawn(axum::serve(door, service).with_graceful_shutdown(ended).into_future());
+        }
+        for door in sockets.admin {
+            let (service, ended) = (local.clone(), self.ended.clone().cancelled_owned());
+            self.serving.spawn(axum::serve(door, service).with_graceful_shutdown(ended).into_future());
         }
     }
 
     fn work(&self) {
-        let drain = self.app.config().server.shutdown.drain.0;
+        let shutdown = &self.app.config().server.shutdown;
+        let drain = shutdown.drain.0.min(shutdown.deadline.0.saturating_sub(CLEARING));
         let worker = Worker::new(self.queue.clone(), self.id);
-        {
-            self.tasks.spawn(worker.run(self.draining.clone(), drain));
-            self.tasks.spawn(schedule(self.queue.clone(), self.draining.clone()));
-            self.serving.spawn(heartbeat(self.app.clone(), self.id, self.stopped.clone()));
-            self.serving.spawn(limits::keep(self.app.clone(), self.stopped.clone()));
-        }
+        self.tasks.spawn(worker.run(self.leaving.clone(), drain));
+        self.tasks.spawn(schedule(self.queue.clone(), self.leaving.clone()));
+        self.serving.spawn(lease::heartbeat(self.app.clone(), self.id, self.ended.clone()));
+        self.serving.spawn(limits::keep(self.app.clone(), self.ended.clone()));
     }
-}
 
-async fn open(config: &Config, clock: Clock) -> anyhow::Result<Store> {
-    let database = &config.database;
-    let mut url = database.url.clone();
-    if let Some(password) = &database.password {
-        url = with_password(&url, password.read().await?.expose_secret())?;
+    /// Tells the service manager that we are ready, and from then on how we are.
+    fn report(&self) {
+        #[expect(clippy::disallowed_methods, reason = "reports until everything else has stopped")]
+        tokio::spawn(notify::report(self.app.clone(), self.leaving.clone(), self.ended.clone()));
     }
-    let migrate = database.migrate == Migrate::Auto;
-    let options = Options { url, pool: database.pool, rows: database.group_commit.rows, migrate };
-    Ok(Store::open(options, clock).await?)
-}
-
-fn with_password(url: &str, password: &str) -> anyhow::Result<String> {
-    let mut url = reqwest::Url::parse(url).context("database.url")?;
-    if url.password().is_none() && url.set_password(Some(password)).is_err() {
-        anyhow::bail!("database.url takes no password");
-    }
-    Ok(url.into())
-}
-
-/// Registers this daemon and frees what its predecessor held.
-async fn take_over(store: &Store, config: &Config, clock: &Clock, id: Uuid) -> anyhow::Result<()> {
-    let instance = instance(store, config);
-    let until = clock.now() + config.queue.lease.millis();
-    let freed = store
-        .write(Urgency::Urgent, move |tx| {
-            async move {
-                let mut dead = tx.expire_leases().await?;
-                dead.extend(tx.take_lease(&instance, id, until).await?);
-                tx.reclaim(&dead).await
-            }
-            .boxed()
-        })
-        .await?;
-    if freed > 0 {
-        tracing::info!("{freed} messages of a daemon that is gone run again");
-    }
-    Ok(())
-}
-
-/// What tells this daemon from the others on the same database, and is the same after a restart.
-fn instance(store: &Store, config: &Config) -> String {
-    if store.database() == "sqlite" {
-        return "sqlite".into();
-    }
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    format!("{}:{}", host.trim(), config.server.admin_socket.display())
 }
 
 /// From when on orders are taken is a stored value, so that it survives whatever happens to us.
@@ -255,55 +275,4 @@ async fn remember_first_start(store: &Store, config: &Config, clock: &Clock) -> 
         store.write(Urgency::Urgent, move |tx| async move { tx.setting_or(&name, SINCE, &now).await }.boxed()).await?;
     }
     Ok(())
-}
-
-/// Renews the lease and frees what dead daemons held.
-async fn heartbeat(app: App, id: Uuid, stopped: CancellationToken) {
-    let lease = app.config().queue.lease.0;
-    let instance = instance(app.store(), app.config());
-    while !stopped.is_cancelled() {
-        tokio::select! {
-            () = app.clock().sleep(lease / 3) => {}
-            () = stopped.cancelled() => return,
-        }
-        let now = app.clock().now();
-        let until = now + lease.as_millis() as i64;
-        let instance = instance.clone();
-        let renewed = app
-            .store()
-            .write(Urgency::Urgent, move |tx| {
-                async move {
-                    tx.take_lease(&instance, id, until).await?;
-                    let dead = tx.expire_leases().await?;
-                    Ok((tx.reclaim(&dead).await?, tx.live_daemons(now).await?))
-                }
-                .boxed()
-            })
-            .await;
-        if let Ok((_, daemons)) = renewed {
-            limits::share(&app, daemons);
-        }
-        match renewed {
-            Ok((0, _)) => {}
-            Ok((freed, _)) => tracing::warn!("{freed} messages of a daemon that no longer answers run again"),
-            Err(error) => tracing::warn!("the lease could not be renewed: {error}"),
-        }
-    }
-}
-
-/// The admin socket: whoever may open it acts as admin, so its mode is the access control.
-fn bind_admin(path: &Path) -> anyhow::Result<UnixListener> {
-    use std::os::unix::fs::PermissionsExt;
-    let place = || format!("server.admin_socket {}", path.display());
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder).with_context(place)?;
-    }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        anyhow::bail!("{}: another daemon answers there", place());
-    }
-    // What is left of a daemon that was killed.
-    let _ = std::fs::remove_file(path);
-    let listener = UnixListener::bind(path).with_context(place)?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).with_context(place)?;
-    Ok(listener)
 }

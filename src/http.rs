@@ -7,6 +7,7 @@ mod answer;
 mod api;
 mod auth;
 mod body;
+mod closing;
 mod health;
 mod intake;
 mod webhook;
@@ -15,10 +16,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::middleware::{from_fn, from_fn_with_state};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{delete, get, post, put};
-use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::clock::Millis;
@@ -26,6 +29,7 @@ use crate::fluent::webhook::Key;
 use crate::queue::Queue;
 
 pub use auth::{Access, Peer};
+pub use closing::{Closing, Door};
 
 /// What every route can reach.
 #[derive(Clone)]
@@ -36,7 +40,8 @@ struct Inner {
     /// Webhook keys of each connection.
     keys: BTreeMap<String, Vec<Key>>,
     failures: auth::Failures,
-    draining: CancellationToken,
+    closing: Closing,
+    writable: health::Writable,
     started: Millis,
 }
 
@@ -45,7 +50,7 @@ impl Surface {
     ///
     /// # Errors
     /// A key that cannot be read, with its connection.
-    pub fn new(queue: Queue, draining: CancellationToken) -> anyhow::Result<Self> {
+    pub fn new(queue: Queue, closing: Closing) -> anyhow::Result<Self> {
         let mut keys = BTreeMap::new();
         for connection in queue.app.connections() {
             let texts = &connection.config.fluent.webhook.public_keys;
@@ -55,7 +60,8 @@ impl Surface {
         }
         let failures = auth::Failures::new(queue.app.config().server.limits.per_ip_unauthenticated);
         let started = queue.app.clock().now();
-        Ok(Self(Arc::new(Inner { queue, keys, failures, draining, started })))
+        let writable = health::Writable::default();
+        Ok(Self(Arc::new(Inner { queue, keys, failures, closing, writable, started })))
     }
 
     /// Every route of the process. `access` says who asks: a network peer with a token, or the
@@ -102,10 +108,22 @@ impl Surface {
             .layer(from_fn_with_state(limits.request_timeout.0, answer::in_time))
             .layer(CatchPanicLayer::custom(answer::panicked))
             .layer(from_fn(answer::dress))
+            .layer(from_fn_with_state(self.clone(), attend))
             .with_state(self.clone())
     }
 
     pub(crate) fn queue(&self) -> &Queue {
         &self.0.queue
     }
+}
+
+/// Counts the request while it is answered; once we part, the answer is the connection's last, so
+/// that the peer comes back to our successor.
+async fn attend(State(surface): State<Surface>, request: Request, next: Next) -> Response {
+    let _attended = surface.0.closing.request();
+    let mut response = next.run(request).await;
+    if surface.0.closing.is_parting() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }

@@ -14,6 +14,7 @@ pub mod demo;
 pub mod failure;
 pub mod fluent;
 pub mod http;
+pub mod pulse;
 pub mod queue;
 pub mod remote;
 pub mod simulator;

@@ -22,6 +22,7 @@ use std::time::Duration;
 
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, StatusCode};
+use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock, Millis};
 use crate::failure::{Class, Failure};
@@ -53,6 +54,7 @@ pub struct Remote {
     writes: Breaker,
     /// Does this answer say in its body that we are too fast?
     refuses: fn(&Answer) -> bool,
+    hung_up: CancellationToken,
 }
 
 /// How a remote is treated.
@@ -124,7 +126,8 @@ impl Remote {
     ) -> Result<Self, reqwest::Error> {
         let breaker = |kind| Breaker::new(format!("{name} ({kind})"), terms.breaker, terms.clock.clone());
         let (reads, writes) = (breaker("reads"), breaker("writes"));
-        Ok(Self { name, http: http_client()?, timeout, budget: terms.budget, reads, writes, refuses })
+        let (http, budget, hung_up) = (http_client()?, terms.budget, CancellationToken::new());
+        Ok(Self { name, http, timeout, budget, reads, writes, refuses, hung_up })
     }
 
     /// Sends a request within the budget and returns the answer, whatever its status.
@@ -137,7 +140,8 @@ impl Remote {
         let (operation, write) = (request.operation, request.write);
         let breaker = if write { &self.writes } else { &self.reads };
         breaker.look().map_err(|wait| self.open(operation, wait))?;
-        let permit = self.budget.acquire(&request.call.lane).await;
+        let unsent = self.cut(operation, Class::Network);
+        let permit = self.unless_hung_up(self.budget.acquire(&request.call.lane), unsent).await?;
         // It may have opened while this request waited for its turn.
         let pass = match breaker.pass() {
             Ok(pass) => pass,
@@ -147,7 +151,8 @@ impl Remote {
             }
         };
         let correlation = request.call.correlation.clone();
-        let answer = self.exchange(request).await;
+        let unanswered = self.cut(operation, if write { Class::UnknownOutcome } else { Class::Network });
+        let answer = self.unless_hung_up(self.exchange(request), unanswered).await?;
         permit.answered(answer.as_ref().map_or(Verdict::Lost, |answer| self.verdict(answer)));
         let in_vain = pass.report(answer.as_ref().map_or(true, |answer| answer.status.is_server_error()));
         if let Some(wait) = in_vain.filter(|_| !write) {
@@ -193,6 +198,30 @@ impl Remote {
             code: String::new(),
             sentence: format!("{} failed too often and is left alone for a moment ({operation}).", self.name),
             after: Some(wait),
+        }
+    }
+
+    /// Ends all calls and lets none begin. Who waits for one gets an error of the class that says
+    /// whether the remote may have done it.
+    pub fn hang_up(&self) {
+        self.hung_up.cancel();
+    }
+
+    async fn unless_hung_up<T>(&self, work: impl Future<Output = T>, cut: Error) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.hung_up.cancelled() => Err(cut),
+            done = work => Ok(done),
+        }
+    }
+
+    fn cut(&self, operation: &str, class: Class) -> Error {
+        Error {
+            kind: Kind::Temporary(class),
+            status: 0,
+            code: String::new(),
+            sentence: format!("{} is not asked any more, the connector stops ({operation}).", self.name),
+            after: None,
         }
     }
 

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener};
 
 use super::Surface;
 use super::answer::Problem;
+use super::closing::Door;
 use crate::clock::Millis;
 use crate::config::value::Rate;
 use crate::store::{Token, Urgency, token};
@@ -206,6 +207,19 @@ impl Connected<IncomingStream<'_, TcpListener>> for Peer {
     fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
         let address: &SocketAddr = stream.remote_addr();
         Peer(Some(address.ip()))
+    }
+}
+
+impl Connected<IncomingStream<'_, Door<TcpListener>>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, Door<TcpListener>>) -> Self {
+        let address: &SocketAddr = stream.remote_addr();
+        Peer(Some(address.ip()))
+    }
+}
+
+impl Connected<IncomingStream<'_, Door<UnixListener>>> for Peer {
+    fn connect_info(_: IncomingStream<'_, Door<UnixListener>>) -> Self {
+        Peer(None)
     }
 }
 

@@ -5,25 +5,54 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use futures_util::FutureExt;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use super::Surface;
+use crate::clock::Millis;
+use crate::store::{Store, Urgency};
+
+/// How long the store has for its test write.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// How long a finding is good for, in milliseconds: whoever asks often does not cost a write each time.
+const FRESH: Millis = 2_000;
+
+/// What the last test write showed, and when.
+#[derive(Default)]
+pub struct Writable(Mutex<Option<(Millis, &'static str)>>);
 
 /// 200 while the process can answer.
 pub async fn alive() -> &'static str {
     "ok"
 }
 
-/// 200 when the store answers within a second and we are not stopping.
+/// 200 when the store takes a write within a second and we are not stopping.
 pub async fn ready(State(surface): State<Surface>) -> (StatusCode, Json<Value>) {
-    let store = surface.queue().app.store().clone();
-    let answered = tokio::time::timeout(Duration::from_secs(1), async move { store.read().await?.ping().await }).await;
-    let draining = surface.0.draining.is_cancelled();
-    let store = match answered {
-        Ok(Ok(())) => "ok",
-        Ok(Err(_)) => "the database fails",
-        Err(_) => "the database does not answer",
-    };
+    let app = &surface.queue().app;
+    let store = surface.0.writable.look(app.store(), app.clock().now()).await;
+    // Asked last: a stop that began meanwhile counts.
+    let draining = surface.0.closing.is_leaving();
     let status = if store == "ok" && !draining { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({"store": store, "draining": draining})))
+}
+
+impl Writable {
+    /// `ok`, or what is wrong. Those who ask at once share one look.
+    async fn look(&self, store: &Store, now: Millis) -> &'static str {
+        let mut last = self.0.lock().await;
+        if let Some((at, said)) = *last
+            && now - at < FRESH
+        {
+            return said;
+        }
+        let write = store.write(Urgency::Urgent, |tx| async move { tx.prove_writable().await }.boxed());
+        let said = match tokio::time::timeout(PATIENCE, write).await {
+            Ok(Ok(())) => "ok",
+            Ok(Err(_)) => "the database takes no write",
+            Err(_) => "the database does not answer",
+        };
+        *last = Some((now, said));
+        said
+    }
 }

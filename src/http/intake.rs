@@ -40,7 +40,7 @@ pub async fn plain(
     if !app.config().intake.push.plain.enabled {
         return Err(Problem::not_found("Plain intake is off (intake.push.plain.enabled)."));
     }
-    if surface.0.draining.is_cancelled() {
+    if surface.0.closing.is_refusing() {
         return Err(Problem::unavailable("The connector is stopping.").after(2));
     }
     let mut drafts = match body::inflated(&headers, body, app.config().server.limits.body.0 as usize)? {

@@ -69,7 +69,7 @@ async fn accept(
     headers: &HeaderMap,
     body: Bytes,
 ) -> Answer {
-    if surface.0.draining.is_cancelled() {
+    if surface.0.closing.is_refusing() {
         return Err(Problem::unavailable("The connector is stopping.").after(2));
     }
     json_only(headers)?;

@@ -46,7 +46,9 @@ pub async fn schedule(queue: Queue, stop: CancellationToken) {
         return;
     }
     let alarm = Alarm::set(timed.iter().map(|job| &job.timing)).await;
+    let pulse = queue.app.pulses().join("scheduler");
     while !stop.is_cancelled() {
+        pulse.turn();
         let now = queue.app.clock().now();
         let next = look(&queue, &timed, now).await.unwrap_or_else(|error| {
             tracing::warn!("the schedule cannot be read or moved, looking again: {error}");
@@ -55,6 +57,7 @@ pub async fn schedule(queue: Queue, stop: CancellationToken) {
         tokio::select! {
             () = queue.app.clock().sleep_until(next.min(now + LOOK)) => {}
             () = alarm.rung() => {}
+            () = pulse.asked() => {}
             () = stop.cancelled() => {}
         }
     }

@@ -17,16 +17,30 @@ use crate::store::{Claimed, Ending, Error, New, Result, Source, Tx, Urgency};
 /// Between two tries to reach a database that is gone.
 pub const DATABASE_GONE: Duration = Duration::from_millis(500);
 
-/// Runs one claim to its outcome and commits it; when it is `over` before, the claim is handed back.
-pub async fn work(queue: Queue, claimed: Claimed, over: CancellationToken) {
+/// How a drain ends for what is still running.
+#[derive(Clone, Default)]
+pub struct End {
+    /// Calls to remotes are ended: what fails now has not really been tried.
+    pub hung_up: CancellationToken,
+    /// Handlers that wait for something else are dropped. None of their writes is cut off (they run
+    /// in tasks of their own), and a connection that comes back in the middle of a read is put in
+    /// order by the pool.
+    pub dropped: CancellationToken,
+}
+
+/// Runs one claim to its outcome and commits it; at the end of a drain it is handed back instead.
+pub async fn work(queue: Queue, claimed: Claimed, end: End) {
     let message = Message::new(queue.clone(), claimed);
     let started = queue.app.clock().now();
     let outcome = tokio::select! {
         outcome = judge(&queue, &message) => outcome,
-        () = over.cancelled() => return keep(&queue, &message, |due| Verdict::Back { due, detail: None }).await,
+        () = end.dropped.cancelled() => return keep(&queue, &message, |due| Verdict::Back { due, detail: None }).await,
     };
     let findings = message.findings();
-    let verdict = Verdict::of(&queue, &message, outcome, &findings);
+    let verdict = match outcome {
+        Err(failure) if end.hung_up.is_cancelled() => Verdict::hung_up(&queue, &message, failure, &findings),
+        outcome => Verdict::of(&queue, &message, outcome, &findings),
+    };
     verdict.log(&message, queue.app.clock().now() - started);
     commit(&queue, &message, verdict, findings).await;
 }
@@ -81,9 +95,30 @@ enum Verdict {
         due: Millis,
         detail: Option<String>,
     },
+    /// The same, but a write may have been done whose answer was not waited for: the next try looks first.
+    CutOff {
+        due: Millis,
+        held_since: Millis,
+        detail: String,
+    },
 }
 
 impl Verdict {
+    /// What fails when calls are ended is not the message's fault, nor the remote's.
+    fn hung_up(queue: &Queue, message: &Message, failure: Failure, findings: &Findings) -> Verdict {
+        let now = queue.app.clock().now();
+        let (class, detail, after) = match failure {
+            Failure::Retry { class, sentence, after } => (class, sentence, after.unwrap_or_default()),
+            Failure::Again { class, sentence, after } => (class, sentence, after),
+            other => return Self::of(queue, message, Err(other), findings),
+        };
+        if class != Class::UnknownOutcome {
+            return Self::Back { due: now, detail: None };
+        }
+        let held_since = message.held_since().unwrap_or(now);
+        Self::CutOff { due: now + after.as_millis() as Millis, held_since, detail }
+    }
+
     fn of(queue: &Queue, message: &Message, outcome: Outcome, findings: &Findings) -> Verdict {
         let now = queue.app.clock().now();
         match outcome {
@@ -135,7 +170,7 @@ impl Verdict {
 
     /// Did the handler try its work?
     fn ran(&self) -> bool {
-        !matches!(self, Self::End { ending: Ending::Skipped(_), .. } | Self::Back { .. })
+        !matches!(self, Self::End { ending: Ending::Skipped(_), .. } | Self::Back { .. } | Self::CutOff { .. })
     }
 
     /// Did it succeed?
@@ -171,6 +206,9 @@ impl Verdict {
             Self::Back { detail: None, .. } => line!(info, "{subject}: {route} handed back"),
             // Thousands may wait for one breaker; that it opened is in the log.
             Self::Back { detail: Some(detail), .. } => line!(debug, "{subject}: {route} waits: {detail}"),
+            Self::CutOff { detail, .. } => {
+                line!(info, "{subject}: {route} handed back in the middle of a write: {detail}")
+            }
         }
     }
 }
@@ -254,7 +292,7 @@ async fn store(
     let is_tick = route.is_some_and(|route| route.kind == Kind::Job) && schedule::is_tick(message);
     let held = match &verdict {
         Verdict::End { .. } => false,
-        Verdict::Retry { .. } | Verdict::Wait { .. } => true,
+        Verdict::Retry { .. } | Verdict::Wait { .. } | Verdict::CutOff { .. } => true,
         Verdict::Back { detail, .. } => detail.is_some() || message.held_since().is_some(),
     };
     let blocked_by = (blocks && held).then_some(claimed.lead().id);
@@ -297,6 +335,9 @@ impl Verdict {
                 tx.wait(claimed, &key, due, &detail, held_since).await
             }
             Self::Back { due, detail } => tx.hand_back(claimed, due, detail.as_deref()).await,
+            Self::CutOff { due, held_since, detail } => {
+                tx.hand_back_unknown(claimed, due, Class::UnknownOutcome.name(), &detail, held_since).await
+            }
         }
     }
 }

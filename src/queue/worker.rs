@@ -12,14 +12,17 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::Queue;
-use super::work::{DATABASE_GONE, work};
+use super::work::{DATABASE_GONE, End, work};
 use crate::clock::Millis;
 use crate::config::model::Lane;
+use crate::pulse::Pulse;
 use crate::store::{Claimed, Error, Urgency};
 
 /// How long a daemon that shares its database looks away from what others put.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long handing back may take after the drain.
+/// How long a handler whose calls to remotes were ended has to come back by itself.
+const RETURN: Duration = Duration::from_secs(1);
+/// How long handing back may take after that.
 const HAND_BACK: Duration = Duration::from_secs(3);
 
 /// Works on the queue until it is stopped.
@@ -32,8 +35,7 @@ pub struct Worker {
     shared: usize,
     freed: Arc<Notify>,
     running: TaskTracker,
-    /// The drain is over: what still runs is handed back.
-    over: CancellationToken,
+    end: End,
     /// Claims whose handlers run.
     claims: Arc<Mutex<BTreeSet<Uuid>>>,
 }
@@ -62,15 +64,17 @@ impl Worker {
         let slots = |(name, lane): (&str, Lane)| Slots { name: name.to_owned(), lane, busy: Arc::default() };
         let mut lanes: Vec<Slots> = lanes.into_iter().map(slots).collect();
         lanes.sort_by_key(|slots| std::cmp::Reverse(slots.lane.weight));
-        let (running, over) = (TaskTracker::new(), CancellationToken::new());
-        Self { queue, daemon, lanes, shared, freed: Arc::default(), running, over, claims: Arc::default() }
+        let (running, end) = (TaskTracker::new(), End::default());
+        Self { queue, daemon, lanes, shared, freed: Arc::default(), running, end, claims: Arc::default() }
     }
 
     /// Claims and runs until `stop`; then lets running handlers finish for `drain`. The messages of
     /// those that did not are handed back, and the attempt does not count.
     pub async fn run(self, stop: CancellationToken, drain: Duration) {
+        let pulse = self.queue.app.pulses().join("worker");
         let mut unheard = false;
         while !stop.is_cancelled() {
+            pulse.turn();
             // Before the claim looks: what falls due meanwhile is still to come.
             let looked = self.queue.app.clock().now();
             let claimed = match unheard {
@@ -79,7 +83,7 @@ impl Worker {
             };
             match claimed {
                 Ok(_) if unheard => unheard = false,
-                Ok(0) => self.rest(looked, &stop).await,
+                Ok(0) => self.rest(looked, &stop, &pulse).await,
                 Ok(_) => {}
                 Err(error) => {
                     tracing::warn!("the queue cannot be read: {error}");
@@ -88,14 +92,30 @@ impl Worker {
                 }
             }
         }
+        drop(pulse);
+        self.drain(drain).await;
+    }
+
+    async fn drain(&self, drain: Duration) {
         self.running.close();
         if tokio::time::timeout(drain, self.running.wait()).await.is_ok() {
             return;
         }
-        tracing::warn!("{} handlers did not finish in time; their messages run again", self.running.len());
-        self.over.cancel();
+        tracing::warn!("{} handlers did not finish within {drain:?}; their messages go back", self.running.len());
+        // First the network: a handler that waits for a remote comes back with an error, and what it
+        // does in the database is not cut off. After this nothing of us reaches a remote any more, so
+        // whoever claims a message that went back is alone with it.
+        self.queue.app.hang_up();
+        self.end.hung_up.cancel();
+        if tokio::time::timeout(RETURN, self.running.wait()).await.is_ok() {
+            return;
+        }
+        self.end.dropped.cancel();
         if tokio::time::timeout(HAND_BACK, self.running.wait()).await.is_err() {
-            tracing::warn!("{} messages could not be handed back; they are when the lease ends", self.running.len());
+            tracing::warn!(
+                "{} messages could not be handed back; they are together with the lease",
+                self.running.len()
+            );
         }
     }
 
@@ -164,12 +184,12 @@ impl Worker {
 
     fn start(&self, slots: &Slots, claimed: Claimed) {
         slots.busy.fetch_add(1, Ordering::SeqCst);
-        let (queue, over) = (self.queue.clone(), self.over.clone());
+        let (queue, end) = (self.queue.clone(), self.end.clone());
         let (busy, freed) = (slots.busy.clone(), self.freed.clone());
         let (claims, claim) = (self.claims.clone(), claimed.claim);
         lock(&claims).insert(claim);
         self.running.spawn(async move {
-            work(queue, claimed, over).await;
+            work(queue, claimed, end).await;
             lock(&claims).remove(&claim);
             busy.fetch_sub(1, Ordering::SeqCst);
             freed.notify_one();
@@ -177,7 +197,7 @@ impl Worker {
     }
 
     /// Sleeps until something may have become due that was not when it `looked`.
-    async fn rest(&self, looked: Millis, stop: &CancellationToken) {
+    async fn rest(&self, looked: Millis, stop: &CancellationToken, pulse: &Pulse) {
         let app = &self.queue.app;
         let lanes: Vec<String> = self.lanes.iter().map(|slots| slots.name.clone()).collect();
         let next = async { app.store().read().await?.next_due(&lanes, looked).await }.await;
@@ -188,6 +208,7 @@ impl Worker {
         tokio::select! {
             () = app.store().due().notified() => {}
             () = self.freed.notified() => {}
+            () = pulse.asked() => {}
             () = app.clock().sleep_until(wake), if wake < Millis::MAX => {}
             () = look, if shared => {}
             () = stop.cancelled() => {}

@@ -28,6 +28,8 @@ pub struct Claimed {
 
 /// Most rows of one subject and route that one claim takes (F 1.4).
 const FOLD: i64 = 200;
+/// Clocks of daemons that share a database may differ by this much, in milliseconds.
+const SKEW: Millis = 5_000;
 
 impl Tx {
     /// Takes due work of one lane for `holder`: up to `limit` subjects (or single messages), each
@@ -263,6 +265,29 @@ impl Tx {
         self.settle(claimed, update).await
     }
 
+    /// The same after a write that may have been done: the next try knows since when.
+    pub async fn hand_back_unknown(
+        &mut self,
+        claimed: &Claimed,
+        due: Millis,
+        class: &str,
+        detail: &str,
+        held_since: Millis,
+    ) -> Result<()> {
+        let update = Update {
+            state: "ready",
+            reason: Some(class),
+            detail: Some(detail),
+            notes: None,
+            wait_for: None,
+            held_since: Some(held_since),
+            due,
+            attempts_back: true,
+            ends: false,
+        };
+        self.settle(claimed, update).await
+    }
+
     /// Lets all rows of a claim wait for a key; they look again at `due` by themselves, and at once
     /// if what they wait for was written since they were claimed.
     pub async fn wait(
@@ -320,6 +345,24 @@ impl Tx {
             self.tally.add(&connection, &lane, update.state, 1);
         }
         Ok(())
+    }
+
+    /// Rows that were written by a clock ahead of ours keep their waiting time, counted from now: the
+    /// system clock was set back while nobody ran, and they must not wait until it has caught up.
+    pub async fn follow_clock_back(&mut self) -> Result<u64> {
+        let now = self.clock.now();
+        Ok(on!(&mut self.db, |c| {
+            sqlx::query(
+                "update message set due = due - (changed - $1), changed = $1, \
+                 held_since = case when held_since > $1 then $1 else held_since end \
+                 where state in ('ready', 'waiting') and due > $1 and changed > $2",
+            )
+            .bind(now)
+            .bind(now + SKEW)
+            .execute(c)
+            .await?
+            .rows_affected()
+        }))
     }
 
     /// Frees what `holder` claimed without learning it: the commit of a claim was done, but its answer

@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["fluent", "commercetools", "mapping", "notify"],
     &["store", "remote"],
     &["config"],
-    &["failure", "clock", "telemetry"],
+    &["failure", "clock", "telemetry", "pulse"],
 ];
 
 /// Who may use whom all the same.

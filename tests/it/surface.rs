@@ -9,7 +9,7 @@ use axum::http::{HeaderMap, Method, Request, StatusCode};
 use fluent_connector::app::App;
 use fluent_connector::clock::{Clock, Millis};
 use fluent_connector::config::{Sources, load};
-use fluent_connector::http::{Access, Peer, Surface};
+use fluent_connector::http::{Access, Closing, Peer, Surface};
 use fluent_connector::queue::{Draft, Queue, Routes};
 use fluent_connector::simulator::commercetools::Commercetools;
 use fluent_connector::store::token::Wanted;
@@ -20,7 +20,6 @@ use serde_json::Value;
 use sqlx::Connection;
 use tempfile::TempDir;
 use tokio::net::UnixListener;
-use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use uuid::Uuid;
 
@@ -62,7 +61,7 @@ impl Desk {
         let mut routes = Routes::default();
         fluent_connector::standard(&mut routes);
         let queue = Queue { app: App::new(config, store, clock).unwrap(), routes: Arc::new(routes) };
-        let surface = Surface::new(queue.clone(), CancellationToken::new()).unwrap();
+        let surface = Surface::new(queue.clone(), Closing::default()).unwrap();
         Self { queue, folder, surface }
     }
 

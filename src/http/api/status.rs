@@ -51,7 +51,7 @@ pub async fn show(
         "now": time(now),
         "started": time(surface.0.started),
         "uptime_seconds": (now - surface.0.started) / 1000,
-        "draining": surface.0.draining.is_cancelled(),
+        "draining": surface.0.closing.is_leaving(),
         "daemons": daemons,
         "connections": connections(&surface, &actor),
         "lanes": lanes.iter().map(|((connection, lane), counts)| counted(connection, lane, counts)).collect::<Vec<_>>(),
