@@ -82,11 +82,23 @@ impl Tx {
         Ok(candidates.into_iter().filter(first).take(limit).collect())
     }
 
-    /// Looks at the subject again: since the heads were read another daemon may have had it.
+    /// Takes the subject; answers its fencing token. A message may be there without its subject, if
+    /// that was pruned while the message was being put.
     async fn lock(&mut self, holder: Uuid, head: &Head, name: &str) -> Result<Option<i64>> {
+        let token = self.lock_if_there(holder, head, name).await?;
+        if token.is_some() || self.put_subjects(&BTreeSet::from([(head.connection.as_str(), name)])).await? == 0 {
+            return Ok(token);
+        }
+        self.lock_if_there(holder, head, name).await
+    }
+
+    /// Looks at the subject again: since the heads were read another daemon may have had it.
+    async fn lock_if_there(&mut self, holder: Uuid, head: &Head, name: &str) -> Result<Option<i64>> {
+        let now = self.clock.now();
         let locked = self.db.locking(" for update skip locked");
         Ok(on!(&mut self.db, |c| {
-            let mut update = QueryBuilder::new("update subject set token = token + 1, holder = ");
+            let mut update = QueryBuilder::new("update subject set token = case when token < ");
+            update.push_bind(now).push(" then ").push_bind(now).push(" else token + 1 end, holder = ");
             update.push_bind(holder).push(" where (connection, name) in (select connection, name from subject");
             update.push(" where connection = ").push_bind(head.connection.clone());
             update.push(" and name = ").push_bind(name.to_owned());
