@@ -36,7 +36,8 @@ impl Tx {
     /// with all its ready and waiting rows of the same route.
     ///
     /// A claim waits for no other transaction (on Postgres it passes over what is locked), so claims
-    /// neither queue up behind each other nor take part in a deadlock.
+    /// neither queue up behind each other nor take part in a deadlock. Only one that makes a missing
+    /// subject may wait, for whoever makes it at the same time.
     pub async fn claim(&mut self, holder: Uuid, lane: &str, limit: usize) -> Result<Vec<Claimed>> {
         let now = self.clock.now();
         let heads = self.due_heads(lane, now, limit).await?;
@@ -65,7 +66,7 @@ impl Tx {
         let locked = self.db.locking(" for update of m skip locked");
         let candidates: Vec<Head> = on!(&mut self.db, |c| {
             let mut select = QueryBuilder::new(
-                "select m.id, m.connection, m.route, m.subject from message m \
+                "select m.id, m.connection, m.route, m.subject, s.name is not null as has_subject from message m \
                  left join subject s on s.connection = m.connection and s.name = m.subject \
                  where m.state in ('ready', 'waiting') and m.lane = ",
             );
@@ -82,18 +83,13 @@ impl Tx {
         Ok(candidates.into_iter().filter(first).take(limit).collect())
     }
 
-    /// Takes the subject; answers its fencing token. A message may be there without its subject, if
-    /// that was pruned while the message was being put.
+    /// Looks at the subject again: since the heads were read another daemon may have had it. Answers
+    /// the fencing token.
     async fn lock(&mut self, holder: Uuid, head: &Head, name: &str) -> Result<Option<i64>> {
-        let token = self.lock_if_there(holder, head, name).await?;
-        if token.is_some() || self.put_subjects(&BTreeSet::from([(head.connection.as_str(), name)])).await? == 0 {
-            return Ok(token);
+        if !head.has_subject {
+            // It was pruned while the message was being put.
+            self.put_subjects(&BTreeSet::from([(head.connection.as_str(), name)])).await?;
         }
-        self.lock_if_there(holder, head, name).await
-    }
-
-    /// Looks at the subject again: since the heads were read another daemon may have had it.
-    async fn lock_if_there(&mut self, holder: Uuid, head: &Head, name: &str) -> Result<Option<i64>> {
         let now = self.clock.now();
         let locked = self.db.locking(" for update skip locked");
         Ok(on!(&mut self.db, |c| {
@@ -473,6 +469,8 @@ struct Head {
     connection: String,
     route: String,
     subject: Option<String>,
+    /// Is the subject's row there?
+    has_subject: bool,
 }
 
 struct Update<'a> {
