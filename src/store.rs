@@ -15,6 +15,7 @@ mod lease;
 mod mapping;
 mod message;
 mod open;
+mod retention;
 mod schedule;
 mod setting;
 mod tally;
@@ -37,6 +38,7 @@ pub use cursor::{Counted, Cursor, Position};
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
+pub use retention::AttemptPlace;
 pub use schedule::{Pause, Plan, Scheduled};
 /// A JSON column.
 pub use sqlx::types::Json;

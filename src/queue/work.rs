@@ -20,6 +20,8 @@ pub const DATABASE_GONE: Duration = Duration::from_millis(500);
 /// How a drain ends for what is still running.
 #[derive(Clone, Default)]
 pub struct End {
+    /// The daemon stops; nothing new is claimed.
+    pub leaving: CancellationToken,
     /// Calls to remotes are ended: what fails now has not really been tried.
     pub hung_up: CancellationToken,
     /// Handlers that wait for something else are dropped. None of their writes is cut off (they run
@@ -30,7 +32,7 @@ pub struct End {
 
 /// Runs one claim to its outcome and commits it; at the end of a drain it is handed back instead.
 pub async fn work(queue: Queue, claimed: Claimed, end: End) {
-    let message = Message::new(queue.clone(), claimed);
+    let message = Message::new(queue.clone(), claimed, end.leaving.clone());
     let started = queue.app.clock().now();
     let outcome = tokio::select! {
         outcome = judge(&queue, &message) => outcome,

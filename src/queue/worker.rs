@@ -70,7 +70,8 @@ impl Worker {
 
     /// Claims and runs until `stop`; then lets running handlers finish for `drain`. The messages of
     /// those that did not are handed back, and the attempt does not count.
-    pub async fn run(self, stop: CancellationToken, drain: Duration) {
+    pub async fn run(mut self, stop: CancellationToken, drain: Duration) {
+        self.end.leaving = stop.clone();
         let pulse = self.queue.app.pulses().join("worker");
         let mut unheard = false;
         while !stop.is_cancelled() {

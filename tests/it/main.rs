@@ -28,6 +28,7 @@ mod queue;
 mod readiness;
 mod restart;
 mod restarts;
+mod retention;
 mod schedule;
 mod service;
 mod settle;
