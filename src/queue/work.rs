@@ -224,7 +224,10 @@ async fn commit(queue: &Queue, message: &Message, verdict: Verdict, findings: Fi
             look_again(queue, message).await;
         }
         Err(error) => {
-            tracing::error!("{subject}: the outcome could not be stored, the message runs again: {error}");
+            match error.is_trouble() {
+                true => tracing::debug!("{subject}: the outcome could not be stored, the message runs again: {error}"),
+                false => tracing::error!("{subject}: the outcome could not be stored, the message runs again: {error}"),
+            }
             let sentence = format!("The outcome could not be stored: {error}.");
             let schedule = &queue.app.config().queue.retry;
             let again = |now| {
@@ -274,7 +277,11 @@ async fn look_again(queue: &Queue, message: &Message) {
 }
 
 async fn again_later(message: &Message, error: &Error) {
-    tracing::warn!("{}: not stored yet: {error}", message.subject().unwrap_or(message.key()));
+    let subject = message.subject().unwrap_or(message.key());
+    match error.is_trouble() {
+        true => tracing::debug!("{subject}: not stored yet: {error}"),
+        false => tracing::warn!("{subject}: not stored yet: {error}"),
+    }
     #[expect(clippy::disallowed_methods, reason = "a database that is gone is real, also in a story")]
     tokio::time::sleep(DATABASE_GONE).await;
 }

@@ -86,7 +86,10 @@ impl Worker {
                 Ok(0) => self.rest(looked, &stop, &pulse).await,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!("the queue cannot be read: {error}");
+                    match error.is_trouble() {
+                        true => tracing::debug!("the queue cannot be read: {error}"),
+                        false => tracing::warn!("the queue cannot be read: {error}"),
+                    }
                     unheard = true;
                     self.pause(&stop, DATABASE_GONE).await;
                 }
