@@ -45,6 +45,12 @@ pub async fn work(queue: Queue, claimed: Claimed, end: End) {
     commit(&queue, &message, verdict, findings).await;
 }
 
+/// Gives a claim back untouched, for a second.
+pub async fn hand_back(queue: &Queue, claimed: Claimed) {
+    let message = Message::new(queue.clone(), claimed);
+    keep(queue, &message, |now| Verdict::Back { due: now + 1_000, detail: None }).await;
+}
+
 /// What a handler says, unless its route does not let it speak.
 async fn judge(queue: &Queue, message: &Message) -> Outcome {
     let config = queue.app.config();
