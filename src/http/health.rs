@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
 use super::Surface;
+use crate::clock;
 use crate::store::{Store, Urgency};
 
 /// How long the store has for its test write.
@@ -28,11 +29,16 @@ pub async fn alive() -> &'static str {
 
 /// 200 when the store takes a write within a second and we are not stopping.
 pub async fn ready(State(surface): State<Surface>) -> (StatusCode, Json<Value>) {
-    let store = surface.0.writable.look(surface.queue().app.store()).await;
+    let app = &surface.queue().app;
+    let found = surface.0.writable.look(app.store()).await;
+    // What is known to be wrong says more than that a write failed, and says it before one is tried.
+    let trouble = app.store().trouble();
+    let store = trouble.as_ref().map_or(found, |trouble| trouble.sentence);
     // Asked last: a stop that began meanwhile counts.
     let draining = surface.0.closing.is_leaving();
     let status = if store == "ok" && !draining { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"store": store, "draining": draining})))
+    let since = trouble.map(|trouble| clock::rfc3339(trouble.since));
+    (status, Json(json!({"store": store, "since": since, "draining": draining})))
 }
 
 impl Writable {

@@ -47,6 +47,12 @@ pub async fn work(queue: Queue, claimed: Claimed, end: End) {
     commit(&queue, &message, verdict, findings).await;
 }
 
+/// Gives a claim back untouched, for a second.
+pub async fn hand_back(queue: &Queue, claimed: Claimed) {
+    let message = Message::new(queue.clone(), claimed);
+    keep(queue, &message, |now| Verdict::Back { due: now + 1_000, detail: None }).await;
+}
+
 /// What a handler says, unless its route does not let it speak.
 async fn judge(queue: &Queue, message: &Message) -> Outcome {
     let config = queue.app.config();
@@ -226,7 +232,10 @@ async fn commit(queue: &Queue, message: &Message, verdict: Verdict, findings: Fi
             look_again(queue, message).await;
         }
         Err(error) => {
-            tracing::error!("{subject}: the outcome could not be stored, the message runs again: {error}");
+            match error.is_trouble() {
+                true => tracing::debug!("{subject}: the outcome could not be stored, the message runs again: {error}"),
+                false => tracing::error!("{subject}: the outcome could not be stored, the message runs again: {error}"),
+            }
             let sentence = format!("The outcome could not be stored: {error}.");
             let schedule = &queue.app.config().queue.retry;
             let again = |now| {
@@ -276,7 +285,11 @@ async fn look_again(queue: &Queue, message: &Message) {
 }
 
 async fn again_later(message: &Message, error: &Error) {
-    tracing::warn!("{}: not stored yet: {error}", message.subject().unwrap_or(message.key()));
+    let subject = message.subject().unwrap_or(message.key());
+    match error.is_trouble() {
+        true => tracing::debug!("{subject}: not stored yet: {error}"),
+        false => tracing::warn!("{subject}: not stored yet: {error}"),
+    }
     #[expect(clippy::disallowed_methods, reason = "a database that is gone is real, also in a story")]
     tokio::time::sleep(DATABASE_GONE).await;
 }

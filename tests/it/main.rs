@@ -10,6 +10,7 @@ mod database;
 mod database_gone;
 mod golden_commercetools_to_fluent;
 mod golden_fluent_to_commercetools;
+mod incident;
 mod layers;
 mod link;
 mod order_update;
