@@ -360,7 +360,8 @@ fn locks(evidence: &Evidence, verdict: &mut Verdict) {
             ("", "") if same_token => {
                 verdict.stale.push(superseded(daemon, name, token, "which nobody held any more"));
             }
-            (holder, "") if same_token && daemons.get(holder) != Some(&daemon) => {
+            // What was taken before the trigger was there has no known holder.
+            (holder, "") if same_token && daemons.get(holder).is_some_and(|owner| *owner != daemon) => {
                 verdict.stale.push(superseded(daemon, name, token, "which another daemon held"));
             }
             (holder, "") if !same_token && !holder.is_empty() => verdict.taken_over += 1,
