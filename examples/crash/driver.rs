@@ -24,7 +24,7 @@ const STOPPED_MS: std::ops::Range<u64> = 2_750..3_300;
 /// and the resolution of the platforms' clocks.
 const QUIET: Duration = Duration::from_secs(4);
 /// How long settling may take; what is open then is for the checker.
-const SETTLE: Duration = Duration::from_secs(120);
+const SETTLE: Duration = Duration::from_secs(60);
 
 /// One run.
 ///

@@ -20,8 +20,9 @@ use crate::world::World;
 const ROUND: Duration = Duration::from_millis(50);
 /// With more open messages than this no order is placed: the machine is slower than the load.
 const ENOUGH: u64 = 250;
-/// How long the last orders may take to arrive in Fluent and to be finished there.
-const FINISH: Duration = Duration::from_secs(120);
+/// No order arrived in Fluent or was finished there for so long: the others never will. The longest
+/// wait of the connector's own is a few seconds at the pace at which it settles.
+const NEVER: Duration = Duration::from_secs(30);
 /// Statuses in which nothing happens to an order any more.
 const ENDS: [&str; 2] = ["COMPLETE", "CANCELLED"];
 
@@ -163,8 +164,8 @@ impl Load {
 
     /// Lets Fluent finish every order that was placed; false if one does not arrive.
     pub async fn finish(&self) -> anyhow::Result<bool> {
-        let started = Instant::now();
-        while started.elapsed() < FINISH {
+        let (mut since, mut open_before) = (Instant::now(), Vec::new());
+        while since.elapsed() < NEVER {
             let orders = self.world.fluent.read(&self.world.http, "orders").await?;
             orders.as_array().into_iter().flatten().for_each(|order| self.learn(order));
             let open: Vec<(String, Order)> =
@@ -174,6 +175,11 @@ impl Load {
             }
             for (reference, _) in open.iter().filter(|(_, order)| !order.status.is_empty()) {
                 self.step(reference, Value::Null).await?;
+            }
+            let open: Vec<(String, String)> =
+                open.into_iter().map(|(reference, order)| (reference, order.status)).collect();
+            if open != open_before {
+                (since, open_before) = (Instant::now(), open);
             }
             sleep(Duration::from_millis(300)).await;
         }

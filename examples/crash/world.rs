@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use fluent_connector::remote;
+use rand::Rng;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
@@ -140,8 +141,7 @@ pub struct Daemon {
 
 impl Daemon {
     fn new(options: &Drive, number: usize, fluent: &str, commercetools: &str, key: &str) -> anyhow::Result<Self> {
-        // Free when asked, and nobody else on this machine asks for it between two lives.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = free_port().context("no port is free")?;
         let folder = std::path::absolute(&options.folder)?;
         let socket = folder.join(format!("daemon-{number}.sock"));
         let database = match options.database.as_str() {
@@ -223,6 +223,13 @@ impl Daemon {
         words.extend(scopes.iter().flat_map(|scope| ["--scope", scope]));
         Ok(self.command(&words).await?.trim().to_owned())
     }
+}
+
+/// A port that is free now and that the system gives to nobody by itself, so that it still is when the
+/// daemon comes back.
+fn free_port() -> Option<u16> {
+    let mut tried = std::iter::repeat_with(|| rand::rng().random_range(15_000..32_000)).take(1_000);
+    tried.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
 }
 
 fn paced(configuration: &str, pace: Pace) -> String {
