@@ -47,6 +47,7 @@ struct Payment {
 pub(super) fn router() -> Router<Commercetools> {
     Router::new()
         .route("/_control/orders", post(place))
+        .route("/_control/orders/{id}/email", post(set_email))
         .route("/_control/documents/{resource}", get(documents))
         .route("/_control/seed", post(seed))
         .route("/_control/subscribe", post(subscribe))
@@ -85,6 +86,19 @@ async fn place(State(platform): State<Commercetools>, Json(options): Json<Order>
     match draft.try_place() {
         Ok(id) => (StatusCode::CREATED, Json(json!({"id": id}))),
         Err(refusal) => (refusal.status, Json(refusal.body())),
+    }
+}
+
+/// The shop changes the order, so that its version is not the one that a connector remembers. 404 if
+/// there is no such order.
+async fn set_email(
+    State(platform): State<Commercetools>,
+    Path(id): Path<String>,
+    Json(email): Json<String>,
+) -> StatusCode {
+    match platform.edit("orders", &id, |order| order["customerEmail"] = email.into()) {
+        Some(_) => StatusCode::NO_CONTENT,
+        None => StatusCode::NOT_FOUND,
     }
 }
 

@@ -101,11 +101,16 @@ impl Inner {
         let document = &written.document;
         let text = |field: &str| document.get(field).and_then(Value::as_str).unwrap_or_default();
         let reference = resource.key.map_or("", |(field, _)| text(field));
-        let detail = json!({
+        let mut detail = json!({
             "version": document["version"],
             "actions": written.actions,
             "clientId": self.options.client_id,
         });
+        if resource.type_id == "order" {
+            for state in ["orderState", "shipmentState", "paymentState"] {
+                detail[state] = document[state].clone();
+            }
+        }
         self.front.effect(operation, resource.type_id, text("id"), reference, written.changed, detail);
     }
 }

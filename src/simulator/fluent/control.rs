@@ -1,5 +1,5 @@
 //! `/_control` of the simulated Fluent, besides what every simulator has: read orders, set a status,
-//! register a webhook. Loopback only (the front sees to it).
+//! register a webhook, tell the key that verifies webhooks. Loopback only (the front sees to it).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -19,6 +19,7 @@ pub fn routes() -> Router<Fluent> {
         .route("/_control/orders/{ref}/status", post(set_status))
         .route("/_control/webhook", post(add_webhook))
         .route("/_control/stale-reads", post(stale_reads))
+        .route("/_control/public-key", get(|State(fluent): State<Fluent>| async move { Json(fluent.public_key()) }))
 }
 
 /// Body: `"BOOKED"`, or null for one step of the workflow. 404 if there is no such order.
