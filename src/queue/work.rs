@@ -49,7 +49,7 @@ pub async fn work(queue: Queue, claimed: Claimed, end: End) {
 
 /// Gives a claim back untouched, for a second.
 pub async fn hand_back(queue: &Queue, claimed: Claimed) {
-    let message = Message::new(queue.clone(), claimed);
+    let message = Message::new(queue.clone(), claimed, CancellationToken::new());
     keep(queue, &message, |now| Verdict::Back { due: now + 1_000, detail: None }).await;
 }
 
