@@ -139,7 +139,8 @@ pub struct Simulate {
     pub port: u16,
     /// Fail requests on purpose: KIND:RATE, for example lost-answer:5% or error-after=503:1%. Kinds:
     /// rate-limited, retry-after=SECONDS, error-before=STATUS, error-after=STATUS, lost-answer, reset,
-    /// unauthorized.
+    /// unauthorized, half-body, slow=MILLISECONDS, silent, invalid-json; for Fluent also null-data,
+    /// failed-alias, refused-cursor.
     #[arg(long = "fault", value_name = "KIND:RATE", value_parser = fault)]
     pub faults: Vec<(Fault, Share)>,
     /// Added to every answer.
@@ -494,11 +495,21 @@ fn fault(text: &str) -> Result<(Fault, Share), String> {
         ("lost-answer", None) => Fault::LostAnswer,
         ("reset", None) => Fault::Reset,
         ("unauthorized", None) => Fault::Unauthorized,
+        ("half-body", None) => Fault::HalfBody,
+        ("silent", None) => Fault::Silent,
+        ("invalid-json", None) => Fault::InvalidJson,
+        ("null-data", None) => Fault::NullData,
+        ("failed-alias", None) => Fault::FailedAlias,
+        ("refused-cursor", None) => Fault::RefusedCursor,
         ("error-before", _) => Fault::ErrorBefore(status()?),
         ("error-after", _) => Fault::ErrorAfter(status()?),
         ("retry-after", _) => {
             let seconds = number.and_then(|number| number.parse().ok());
             Fault::RetryAfter(seconds.ok_or("retry-after needs seconds: retry-after=2")?)
+        }
+        ("slow", _) => {
+            let millis = number.and_then(|number| number.parse().ok());
+            Fault::Slow(millis.ok_or("slow needs milliseconds: slow=2000")?)
         }
         _ => return Err(format!("there is no fault {kind:?}")),
     };
@@ -533,10 +544,15 @@ mod tests {
         let Command::Demo(demo) = parsed("fluent-connector demo").unwrap().command else { panic!() };
         assert_eq!((demo.port, demo.seed, demo.speed, demo.keep), (8080, None, 10.0, None));
         let line = "fluent-connector simulate fluent --latency 80ms --limit 100/s --fault error-after=503:1% \
-                    --fault lost-answer:5%";
+                    --fault lost-answer:5% --fault slow=2000:2% --fault failed-alias:3%";
         let Command::Simulate(simulate) = parsed(line).unwrap().command else { panic!() };
         assert_eq!((simulate.platform, simulate.latency.millis()), (Platform::Fluent, 80));
-        let faults = [(Fault::ErrorAfter(503), Share(0.01)), (Fault::LostAnswer, Share(0.05))];
+        let faults = [
+            (Fault::ErrorAfter(503), Share(0.01)),
+            (Fault::LostAnswer, Share(0.05)),
+            (Fault::Slow(2000), Share(0.02)),
+            (Fault::FailedAlias, Share(0.03)),
+        ];
         assert_eq!((&simulate.faults[..], simulate.limit), (&faults[..], Some(Rate(100.0))));
     }
 
@@ -549,6 +565,8 @@ mod tests {
             "fluent-connector simulate fluent --fault lost-answer",
             "fluent-connector simulate fluent --fault lost-answer=3:5%",
             "fluent-connector simulate fluent --fault error-after=200:5%",
+            "fluent-connector simulate fluent --fault slow:5%",
+            "fluent-connector simulate fluent --fault silent=5:5%",
             "fluent-connector message list --limit 201",
             "fluent-connector message retry",
             "fluent-connector message skip 1",

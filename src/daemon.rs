@@ -1,5 +1,6 @@
 //! The daemon: opens the store, takes its lease, listens, works, and stops without losing anything.
 
+mod incident;
 mod lease;
 mod limits;
 mod notify;
@@ -258,6 +259,7 @@ impl Daemon {
         self.tasks.spawn(worker.run(self.leaving.clone(), drain));
         self.tasks.spawn(schedule(self.queue.clone(), self.leaving.clone()));
         self.serving.spawn(lease::heartbeat(self.app.clone(), self.id, self.ended.clone()));
+        self.serving.spawn(incident::watch(self.app.clone(), self.ended.clone()));
         self.serving.spawn(limits::keep(self.app.clone(), self.ended.clone()));
     }
 

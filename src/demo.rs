@@ -44,6 +44,10 @@ pub fn run(options: &cli::Demo, routes: Routes) -> ExitCode {
 
 /// The verb `simulate`: one platform, until it is told to stop.
 pub fn simulate(options: &cli::Simulate) -> ExitCode {
+    let graphql = options.faults.iter().any(|(fault, _)| fault.is_graphql());
+    if graphql && options.platform == cli::Platform::Commercetools {
+        return refuse(2, &"null-data, failed-alias and refused-cursor are faults of Fluent only.");
+    }
     telemetry::start("info", Form::Pretty);
     let traffic = Traffic { limit: options.limit.map(|rate| rate.0), latency: options.latency.0 };
     let (port, seed) = (options.port, options.seed.unwrap_or(SEED));

@@ -53,7 +53,8 @@ pub fn run(register: impl FnOnce(&mut Routes)) -> ExitCode {
     }
 }
 
-/// Registers every standard flow.
+/// Registers every standard flow, and the upkeep of the queue.
 pub fn standard(routes: &mut Routes) {
     sync::register(routes);
+    queue::retention::register(routes);
 }

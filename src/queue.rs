@@ -5,6 +5,7 @@
 
 mod alarm;
 mod message;
+pub mod retention;
 mod retry;
 mod routes;
 mod schedule;

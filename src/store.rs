@@ -15,10 +15,12 @@ mod lease;
 mod mapping;
 mod message;
 mod open;
+mod retention;
 mod schedule;
 mod setting;
 mod tally;
 pub mod token;
+mod trouble;
 mod writer;
 
 use std::sync::Arc;
@@ -37,11 +39,13 @@ pub use cursor::{Counted, Cursor, Position};
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
+pub use retention::AttemptPlace;
 pub use schedule::{Pause, Plan, Scheduled};
 /// A JSON column.
 pub use sqlx::types::Json;
 pub use tally::{Balance, Counts};
 pub use token::Token;
+pub use trouble::Trouble;
 
 /// What may go wrong in here.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +59,9 @@ pub enum Error {
     /// The database cannot be used as it is: version, lock, schema.
     #[error("{0}")]
     Unusable(String),
+    /// The database as a whole is in trouble; nothing was changed.
+    #[error("{0}")]
+    Down(String),
     /// The writer's queue is full, or the store is closed.
     #[error("the store takes nothing at the moment")]
     Busy,
@@ -86,6 +93,7 @@ struct Inner {
     shard: AtomicI64,
     due: Arc<Notify>,
     clock: Clock,
+    watch: trouble::Watch,
     /// Held while the process uses the SQLite file; released by the operating system on any death.
     _lock: Option<std::fs::File>,
 }
@@ -138,10 +146,11 @@ pub type Body<T> = Box<dyn for<'t> FnOnce(&'t mut Tx) -> BoxFuture<'t, Result<T>
 impl Store {
     /// A connection for reading.
     pub async fn read(&self) -> Result<Db> {
-        Ok(match &self.0.pools {
-            Pools::Sqlite { read } => Db::Sqlite(read.acquire().await?),
-            Pools::Postgres(pool) => Db::Postgres(pool.acquire().await?),
-        })
+        let db = match &self.0.pools {
+            Pools::Sqlite { read } => read.acquire().await.map(Db::Sqlite),
+            Pools::Postgres(pool) => pool.acquire().await.map(Db::Postgres),
+        };
+        db.map_err(Error::from).inspect_err(|error| self.0.watch.failed(error))
     }
 
     /// Runs `body` in a write transaction and returns when it is on stable storage. If `body`
@@ -197,7 +206,7 @@ impl Store {
             Pools::Postgres(pool) => {
                 let (pool, clock, due) = (pool.clone(), self.0.clock.clone(), self.0.due.clone());
                 let shard = 1 + self.0.shard.fetch_add(1, Ordering::Relaxed) % 15;
-                writer::detached(async move {
+                let written = writer::detached(async move {
                     let mut tx = Tx::open(Db::Postgres(pool.acquire().await?), clock).await?;
                     match writer::guarded(&mut tx, body).await {
                         Ok(value) => tx.commit(shard, &due).await.map(|()| value),
@@ -207,7 +216,8 @@ impl Store {
                         }
                     }
                 })
-                .await
+                .await;
+                written.inspect_err(|error| self.0.watch.failed(error))
             }
         }
     }

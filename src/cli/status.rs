@@ -33,6 +33,10 @@ fn overview(status: &Value, output: &Output) -> Result<(), Refusal> {
         1 => "1 message is parked: message list --state parked".to_owned(),
         n => format!("{n} messages are parked: message list --state parked"),
     };
+    for incident in of(&status["incidents"]) {
+        output.line(&format!("{} It began {}.", text(&incident["title"]), local(&incident["first_at"])))?;
+        output.line("")?;
+    }
     let draining = if status["draining"] == true { ", stopping" } else { "" };
     output.facts(&[
         ("version", text(&status["version"])),

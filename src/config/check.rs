@@ -31,6 +31,7 @@ async fn check_in(loaded: &Loaded, routes: &[&str], environment: Lookup<'_>) -> 
     findings.database();
     findings.schedule(routes);
     findings.queue();
+    findings.retention();
     findings.routes(routes);
     findings.between_connections();
     for connection in &loaded.config.connections {
@@ -41,6 +42,9 @@ async fn check_in(loaded: &Loaded, routes: &[&str], environment: Lookup<'_>) -> 
     let Findings { problems, warnings, .. } = findings;
     Problems(problems).into_result().map(|()| Problems(warnings))
 }
+
+/// How long a queue may hold a message before it delivers it (SQS; Pub/Sub holds it for a week).
+const REDELIVERY: Duration = Duration::from_secs(14 * 86_400);
 
 struct Findings<'l> {
     loaded: &'l Loaded,
@@ -93,7 +97,10 @@ impl Findings<'_> {
         }
         for (name, timing) in &schedule.jobs {
             let path = join("schedule.jobs", name);
-            self.known_route(&path, name, routes);
+            // A job of ours that a client's own binary does not have is timed in the defaults all the same.
+            if *self.loaded.origin(&path) != Origin::Default {
+                self.known_route(&path, name, routes);
+            }
             if !name.starts_with("job.") {
                 self.problem(&path, "only jobs are timed: job.order-sync");
             }
@@ -129,6 +136,20 @@ impl Findings<'_> {
         self.positive("queue.retry.give_up", queue.retry.give_up);
         self.positive("queue.retry.recheck", queue.retry.recheck);
         self.budgets();
+    }
+
+    fn retention(&mut self) {
+        let retention = self.loaded.config.retention;
+        self.positive("retention.message", retention.message);
+        let known = retention.message.0 + retention.dedupe.0;
+        if known < REDELIVERY {
+            let sentence = format!(
+                "a copy that comes {} after the message was done, or later, is taken for a new one; queues deliver for up to {}",
+                Span(known),
+                Span(REDELIVERY)
+            );
+            self.warning("retention.dedupe", sentence);
+        }
     }
 
     fn budgets(&mut self) {

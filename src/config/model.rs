@@ -34,6 +34,8 @@ pub struct Config {
     pub queue: Queue,
     /// One limiter per remote credential, shared by all lanes.
     pub budgets: Budgets,
+    /// How long what is done is kept.
+    pub retention: Retention,
     /// What may be relaxed on purpose.
     pub security: Security,
     /// Log lines.
@@ -411,6 +413,31 @@ pub enum BreakerMode {
     Enforce,
     /// Only says what it would do.
     Observe,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// Bodies of done and skipped messages, as they were received.
+    pub payload: Span,
+    /// Their rows without bodies.
+    pub message: Span,
+    /// Parked messages are open work.
+    pub parked: Parked,
+    /// Keys of messages whose rows are gone.
+    pub dedupe: Span,
+    /// Tries that did not end well, of messages that ended.
+    pub attempts: Span,
+    /// Most rows of one commit.
+    #[schemars(range(min = 1, max = 5000))]
+    pub batch: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Parked {
+    /// A person decides about each: `message retry`, `message skip`.
+    Never,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -90,6 +90,7 @@ pub async fn heartbeat(app: App, id: Uuid, ended: CancellationToken) {
         match renewed {
             Ok((0, _)) => {}
             Ok((freed, _)) => tracing::warn!("{freed} messages of a daemon that no longer answers run again"),
+            Err(error) if error.is_trouble() => tracing::debug!("the lease could not be renewed: {error}"),
             Err(error) => tracing::warn!("the lease could not be renewed: {error}"),
         }
     }

@@ -49,8 +49,10 @@ pub async fn keep(app: App, stopped: CancellationToken) {
 
 /// Stores what changed. A limit that cannot be stored is learned again: nothing else depends on it.
 pub async fn remember(app: &App) {
-    if let Err(error) = store(app).await {
-        tracing::warn!("the learned limits could not be stored: {error}");
+    match store(app).await {
+        Ok(()) => {}
+        Err(error) if error.is_trouble() => tracing::debug!("the learned limits could not be stored: {error}"),
+        Err(error) => tracing::warn!("the learned limits could not be stored: {error}"),
     }
 }
 

@@ -81,7 +81,10 @@ impl Problem {
 
 impl From<Error> for Problem {
     fn from(error: Error) -> Self {
-        tracing::warn!("a request could not be stored or answered: {error}");
+        match error.is_trouble() {
+            true => tracing::debug!("a request could not be stored or answered: {error}"),
+            false => tracing::warn!("a request could not be stored or answered: {error}"),
+        }
         Self::unavailable("The connector cannot use its database at the moment; nothing was taken. Try again.").after(2)
     }
 }

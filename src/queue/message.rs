@@ -7,6 +7,7 @@ use futures_util::future::BoxFuture;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::{Draft, Queue};
@@ -47,6 +48,7 @@ pub struct Message {
     queue: Queue,
     claimed: Arc<Claimed>,
     added: Arc<Mutex<Added>>,
+    leaving: CancellationToken,
 }
 
 #[derive(Default)]
@@ -66,8 +68,13 @@ pub(super) struct Findings {
 }
 
 impl Message {
-    pub(super) fn new(queue: Queue, claimed: Claimed) -> Self {
-        Self { queue, claimed: Arc::new(claimed), added: Arc::default() }
+    pub(super) fn new(queue: Queue, claimed: Claimed, leaving: CancellationToken) -> Self {
+        Self { queue, claimed: Arc::new(claimed), added: Arc::default(), leaving }
+    }
+
+    /// Does the daemon stop? Work in many parts ends at the next border; the next run goes on.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.is_cancelled()
     }
 
     /// Which message this is.

@@ -51,7 +51,10 @@ pub async fn schedule(queue: Queue, stop: CancellationToken) {
         pulse.turn();
         let now = queue.app.clock().now();
         let next = look(&queue, &timed, now).await.unwrap_or_else(|error| {
-            tracing::warn!("the schedule cannot be read or moved, looking again: {error}");
+            match error.is_trouble() {
+                true => tracing::debug!("the schedule cannot be read or moved, looking again: {error}"),
+                false => tracing::warn!("the schedule cannot be read or moved, looking again: {error}"),
+            }
             now + AGAIN
         });
         tokio::select! {

@@ -20,6 +20,8 @@ pub const DATABASE_GONE: Duration = Duration::from_millis(500);
 /// How a drain ends for what is still running.
 #[derive(Clone, Default)]
 pub struct End {
+    /// The daemon stops; nothing new is claimed.
+    pub leaving: CancellationToken,
     /// Calls to remotes are ended: what fails now has not really been tried.
     pub hung_up: CancellationToken,
     /// Handlers that wait for something else are dropped. None of their writes is cut off (they run
@@ -30,7 +32,7 @@ pub struct End {
 
 /// Runs one claim to its outcome and commits it; at the end of a drain it is handed back instead.
 pub async fn work(queue: Queue, claimed: Claimed, end: End) {
-    let message = Message::new(queue.clone(), claimed);
+    let message = Message::new(queue.clone(), claimed, end.leaving.clone());
     let started = queue.app.clock().now();
     let outcome = tokio::select! {
         outcome = judge(&queue, &message) => outcome,
@@ -43,6 +45,12 @@ pub async fn work(queue: Queue, claimed: Claimed, end: End) {
     };
     verdict.log(&message, queue.app.clock().now() - started);
     commit(&queue, &message, verdict, findings).await;
+}
+
+/// Gives a claim back untouched, for a second.
+pub async fn hand_back(queue: &Queue, claimed: Claimed) {
+    let message = Message::new(queue.clone(), claimed);
+    keep(queue, &message, |now| Verdict::Back { due: now + 1_000, detail: None }).await;
 }
 
 /// What a handler says, unless its route does not let it speak.
@@ -224,7 +232,10 @@ async fn commit(queue: &Queue, message: &Message, verdict: Verdict, findings: Fi
             look_again(queue, message).await;
         }
         Err(error) => {
-            tracing::error!("{subject}: the outcome could not be stored, the message runs again: {error}");
+            match error.is_trouble() {
+                true => tracing::debug!("{subject}: the outcome could not be stored, the message runs again: {error}"),
+                false => tracing::error!("{subject}: the outcome could not be stored, the message runs again: {error}"),
+            }
             let sentence = format!("The outcome could not be stored: {error}.");
             let schedule = &queue.app.config().queue.retry;
             let again = |now| {
@@ -274,7 +285,11 @@ async fn look_again(queue: &Queue, message: &Message) {
 }
 
 async fn again_later(message: &Message, error: &Error) {
-    tracing::warn!("{}: not stored yet: {error}", message.subject().unwrap_or(message.key()));
+    let subject = message.subject().unwrap_or(message.key());
+    match error.is_trouble() {
+        true => tracing::debug!("{subject}: not stored yet: {error}"),
+        false => tracing::warn!("{subject}: not stored yet: {error}"),
+    }
     #[expect(clippy::disallowed_methods, reason = "a database that is gone is real, also in a story")]
     tokio::time::sleep(DATABASE_GONE).await;
 }

@@ -12,7 +12,7 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use super::Queue;
-use super::work::{DATABASE_GONE, End, work};
+use super::work::{DATABASE_GONE, End, hand_back, work};
 use crate::clock::Millis;
 use crate::config::model::Lane;
 use crate::pulse::Pulse;
@@ -36,9 +36,12 @@ pub struct Worker {
     freed: Arc<Notify>,
     running: TaskTracker,
     end: End,
-    /// Claims whose handlers run.
-    claims: Arc<Mutex<BTreeSet<Uuid>>>,
+    /// Claims whose handlers run, and what they work on.
+    claims: Arc<Mutex<BTreeMap<Uuid, Place>>>,
 }
+
+/// Connection and subject; without a subject the message's id.
+type Place = (String, String);
 
 struct Slots {
     name: String,
@@ -70,7 +73,8 @@ impl Worker {
 
     /// Claims and runs until `stop`; then lets running handlers finish for `drain`. The messages of
     /// those that did not are handed back, and the attempt does not count.
-    pub async fn run(self, stop: CancellationToken, drain: Duration) {
+    pub async fn run(mut self, stop: CancellationToken, drain: Duration) {
+        self.end.leaving = stop.clone();
         let pulse = self.queue.app.pulses().join("worker");
         let mut unheard = false;
         while !stop.is_cancelled() {
@@ -86,7 +90,10 @@ impl Worker {
                 Ok(0) => self.rest(looked, &stop, &pulse).await,
                 Ok(_) => {}
                 Err(error) => {
-                    tracing::warn!("the queue cannot be read: {error}");
+                    match error.is_trouble() {
+                        true => tracing::debug!("the queue cannot be read: {error}"),
+                        false => tracing::warn!("the queue cannot be read: {error}"),
+                    }
                     unheard = true;
                     self.pause(&stop, DATABASE_GONE).await;
                 }
@@ -121,7 +128,7 @@ impl Worker {
 
     /// After a claim that failed: it may have been stored all the same, and nobody works on it.
     async fn forget_unheard(&self) -> Result<(), Error> {
-        let (daemon, known) = (self.daemon, lock(&self.claims).clone());
+        let (daemon, known) = (self.daemon, lock(&self.claims).keys().copied().collect::<BTreeSet<_>>());
         let store = self.queue.app.store();
         let freed = store
             .write(Urgency::Urgent, move |tx| async move { tx.reclaim_unheard(daemon, &known).await }.boxed())
@@ -187,9 +194,16 @@ impl Worker {
         let (queue, end) = (self.queue.clone(), self.end.clone());
         let (busy, freed) = (slots.busy.clone(), self.freed.clone());
         let (claims, claim) = (self.claims.clone(), claimed.claim);
-        lock(&claims).insert(claim);
+        let lead = claimed.lead();
+        let place = (lead.connection.clone(), lead.subject.clone().unwrap_or_else(|| lead.id.to_string()));
+        // Nobody waited for the former claim to be on disk, and it was lost; but its handler is at work.
+        let doubled = lock(&claims).values().any(|working| *working == place);
+        lock(&claims).insert(claim, place);
         self.running.spawn(async move {
-            work(queue, claimed, end).await;
+            match doubled {
+                true => hand_back(&queue, claimed).await,
+                false => work(queue, claimed, end).await,
+            }
             lock(&claims).remove(&claim);
             busy.fetch_sub(1, Ordering::SeqCst);
             freed.notify_one();
@@ -222,7 +236,7 @@ impl Worker {
     }
 }
 
-fn lock(claims: &Mutex<BTreeSet<Uuid>>) -> MutexGuard<'_, BTreeSet<Uuid>> {
+fn lock(claims: &Mutex<BTreeMap<Uuid, Place>>) -> MutexGuard<'_, BTreeMap<Uuid, Place>> {
     claims.lock().unwrap_or_else(PoisonError::into_inner)
 }
 

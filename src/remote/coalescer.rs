@@ -4,12 +4,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
 
-use super::Error;
+use super::{Error, Kind};
+use crate::failure::Class;
 
 type Fetch<K, V> = Arc<dyn Fn(Vec<K>) -> BoxFuture<'static, Result<HashMap<K, V>, Error>> + Send + Sync>;
 type Asked<K, V> = (K, oneshot::Sender<Result<Option<V>, Error>>);
@@ -56,10 +59,7 @@ where
             #[expect(clippy::disallowed_methods, reason = "a batch belongs to all its callers, not to the first")]
             tokio::spawn(drain(most, fetch, state));
         }
-        match answered.await {
-            Ok(found) => found,
-            Err(_) => Ok(None),
-        }
+        answered.await.unwrap_or_else(|_| Err(lost()))
     }
 }
 
@@ -78,12 +78,24 @@ where
             take(&mut state.waiting, most)
         };
         let keys: Vec<K> = batch.iter().map(|(key, _)| key.clone()).collect::<HashSet<_>>().into_iter().collect();
-        let found = fetch(keys).await;
+        // Whoever asked must get an answer, and the next ones their turn.
+        let found = AssertUnwindSafe(async { fetch(keys).await }).catch_unwind().await.unwrap_or_else(|_| Err(lost()));
         for (key, answer) in batch {
             let value = found.as_ref().map(|found| found.get(&key).cloned()).map_err(Clone::clone);
             // A caller that went away no longer wants to know.
             let _ = answer.send(value);
         }
+    }
+}
+
+/// Nothing is known: "does not exist" would be a lie.
+fn lost() -> Error {
+    Error {
+        kind: Kind::Temporary(Class::Network),
+        status: 0,
+        code: String::new(),
+        sentence: "A look-up was lost inside the connector.".into(),
+        after: None,
     }
 }
 
@@ -116,7 +128,6 @@ impl<K, V> Clone for Coalescer<K, V> {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures_util::FutureExt;
     use tokio::sync::Semaphore;
 
     use super::*;
@@ -153,5 +164,16 @@ mod tests {
             assert_eq!(asked.await.unwrap(), (key % 2 == 0).then_some(key as u32 * 10));
         }
         assert_eq!(requests.load(Ordering::SeqCst), 2, "the first key alone, all others together");
+    }
+
+    #[tokio::test]
+    async fn a_lost_look_up_does_not_say_that_there_is_nothing() {
+        let coalescer = Coalescer::new(50, |keys: Vec<u32>| {
+            assert!(!keys.contains(&7), "a bug");
+            async move { Ok(keys.into_iter().map(|key| (key, key)).collect()) }.boxed()
+        });
+        let lost = coalescer.find(7).await.unwrap_err();
+        assert_eq!(lost.kind, Kind::Temporary(Class::Network));
+        assert_eq!(coalescer.find(8).await.unwrap(), Some(8), "the next ones have their turn");
     }
 }

@@ -57,11 +57,11 @@ mod workflow;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, Method, Response, StatusCode, header};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -72,8 +72,8 @@ pub use self::workflow::Workflow;
 
 use self::account::Account;
 use self::signature::Signature;
-use super::Traffic;
 use super::front::{Front, Platform, lock, plain};
+use super::{Fault, Traffic};
 use crate::clock::Clock;
 
 /// Largest request body in bytes (platform document 2.3; "2 MB" taken in its smaller sense).
@@ -235,7 +235,12 @@ fn client() -> std::io::Result<reqwest::Client> {
     builder.no_proxy().redirect(reqwest::redirect::Policy::none()).build().map_err(std::io::Error::other)
 }
 
-async fn query(State(fluent): State<Fluent>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+async fn query(
+    State(fluent): State<Fluent>,
+    fault: Option<Extension<Fault>>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
     if body.len() > BODY_LIMIT {
         return plain(StatusCode::PAYLOAD_TOO_LARGE, graphql::failure("the request body is larger than 2 MB", None));
     }
@@ -256,7 +261,9 @@ async fn query(State(fluent): State<Fluent>, headers: HeaderMap, body: Bytes) ->
         }
     };
     match graphql::prepare(&body) {
-        Ok(request) => plain(StatusCode::OK, graphql::execute(&mut fluent.account(), &request)),
+        Ok(request) => {
+            plain(StatusCode::OK, graphql::execute(&mut fluent.account(), &request, fault.map(|fault| fault.0)))
+        }
         Err(answer) => plain(StatusCode::OK, answer),
     }
 }
@@ -280,6 +287,19 @@ impl Platform for Face {
             401 => token::unauthorised(),
             429 => graphql::failure("rate limit exceeded", Some("C0011E")),
             _ => graphql::failure("internal server error", Some("S0002E")),
+        }
+    }
+
+    fn knows(&self, _fault: Fault) -> bool {
+        true
+    }
+
+    fn meets(&self, fault: Fault, request: &Value) -> bool {
+        match fault {
+            Fault::NullData => request["query"].is_string(),
+            Fault::FailedAlias => graphql::prepare(request).is_ok_and(|prepared| prepared.aliases().len() > 1),
+            Fault::RefusedCursor => ["after", "before"].iter().any(|name| request["variables"][*name].is_string()),
+            _ => true,
         }
     }
 }

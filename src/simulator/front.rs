@@ -1,11 +1,11 @@
 //! What stands in front of both simulated platforms: the socket, the rate limit, the latency, the
 //! faults, the recorder and the ledger of effects.
 //!
-//! A request passes in this order: recorded → down? → fault before → rate limit → latency → the
-//! platform's router → fault after (the write has happened, the answer is spoiled or lost).
+//! A request passes in this order: down? → fault before → rate limit → latency → the platform's
+//! router → fault after (the write has happened) → recorded → the answer is spoiled on its way.
 //! `/_control` bypasses all of it and answers loopback peers only.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,46 +26,11 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+pub use super::fault::{Fault, Rule};
 use crate::clock::{self, Clock, Millis};
 
-/// Ways in which a platform may fail a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Fault {
-    /// 429 before anything happens, without any hint when to come back.
-    RateLimited,
-    /// 429 before anything happens, with `Retry-After` in seconds.
-    RetryAfter(u32),
-    /// This 5xx before the platform looked at the request.
-    ErrorBefore(u16),
-    /// The platform did the work, then answered this 5xx.
-    ErrorAfter(u16),
-    /// The platform did the work, then the connection was cut without an answer.
-    LostAnswer,
-    /// The connection is cut before the platform looked at the request.
-    Reset,
-    /// 401 with the platform's body, as if the token had been revoked.
-    Unauthorized,
-}
-
-/// Which requests a fault hits.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Rule {
-    pub fault: Fault,
-    /// Operation name (see [`Platform::operation`]); `None` = any.
-    #[serde(default)]
-    pub operation: Option<String>,
-    /// How often at most; `None` = no bound.
-    #[serde(default)]
-    pub times: Option<u32>,
-    /// Share of the matching requests, 0–1.
-    #[serde(default = "always")]
-    pub rate: f64,
-}
-
-fn always() -> f64 {
-    1.0
-}
+/// How many exchanges are kept, unless all of them are.
+const KEPT: usize = 10_000;
 
 /// Speed and strictness of a platform; all of it can be changed while it runs.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -122,6 +87,14 @@ pub trait Platform: Send + Sync + 'static {
     fn operation(&self, method: &Method, path: &str, body: &Value) -> String;
     /// The platform's own error body for a status that the front makes up.
     fn error_body(&self, status: u16) -> Value;
+    /// Can this fault happen here at all?
+    fn knows(&self, fault: Fault) -> bool {
+        !fault.is_graphql()
+    }
+    /// Can this fault happen to this request?
+    fn meets(&self, fault: Fault, _request: &Value) -> bool {
+        self.knows(fault)
+    }
 }
 
 /// The shared front of one simulated platform.
@@ -134,7 +107,8 @@ pub struct Front {
     rules: Mutex<Vec<(Rule, u32)>>,
     dice: Mutex<StdRng>,
     down: AtomicBool,
-    exchanges: Mutex<Vec<Exchange>>,
+    exchanges: Mutex<VecDeque<Exchange>>,
+    keeps_all: AtomicBool,
     ledger: Mutex<Vec<Effect>>,
     counts: Mutex<BTreeMap<(String, u16), u64>>,
     stop: CancellationToken,
@@ -157,6 +131,7 @@ impl Front {
             dice: Mutex::new(StdRng::seed_from_u64(seed)),
             down: AtomicBool::new(false),
             exchanges: Mutex::default(),
+            keeps_all: AtomicBool::new(false),
             ledger: Mutex::default(),
             counts: Mutex::default(),
             stop: CancellationToken::new(),
@@ -188,9 +163,15 @@ impl Front {
         *lock(&self.traffic) = traffic;
     }
 
-    /// Everything received and answered so far.
+    /// What was received and what the platform answered, oldest first: the last 10,000, or
+    /// everything since [`Front::keep_all`].
     pub fn exchanges(&self) -> Vec<Exchange> {
-        lock(&self.exchanges).clone()
+        lock(&self.exchanges).iter().cloned().collect()
+    }
+
+    /// From now on no exchange is forgotten: for recordings that are checked as a whole.
+    pub fn keep_all(&self) {
+        self.keeps_all.store(true, Ordering::SeqCst);
     }
 
     /// How often an operation was received, whatever the answer.
@@ -267,8 +248,19 @@ impl Front {
             return Ok(self.route(parts, body, router).await);
         }
         let seen = self.describe(&parts, &body);
-        let answer = self.judge(&seen.operation, parts, body, router).await;
-        self.record(seen, answer).await
+        let fault = self.pick(&seen);
+        let answer = self.judge(fault, parts, body, router).await;
+        let Some((answer, body)) = self.record(seen, answer).await? else {
+            if fault == Some(Fault::Silent) {
+                // The client's going away ends this, too.
+                self.stop.cancelled().await;
+            }
+            return Err(Lost);
+        };
+        Ok(match fault {
+            Some(fault) => fault.spoil(answer, body),
+            None => answer.map(|_| Body::from(body)),
+        })
     }
 
     fn describe(&self, parts: &Parts, body: &Bytes) -> Exchange {
@@ -289,17 +281,25 @@ impl Front {
         }
     }
 
-    async fn judge(&self, operation: &str, parts: Parts, body: Bytes, router: Router) -> Option<Response<Body>> {
+    /// `None` = there is no answer.
+    async fn judge(
+        &self,
+        fault: Option<Fault>,
+        mut parts: Parts,
+        body: Bytes,
+        router: Router,
+    ) -> Option<Response<Body>> {
         if self.down.load(Ordering::SeqCst) {
             return None;
         }
-        let fault = self.pick(operation);
         match fault {
             Some(Fault::Reset) => return None,
             Some(Fault::RateLimited) => return Some(self.refusal(429, None)),
             Some(Fault::RetryAfter(seconds)) => return Some(self.refusal(429, Some(seconds))),
             Some(Fault::ErrorBefore(status)) => return Some(self.refusal(status, None)),
             Some(Fault::Unauthorized) => return Some(self.refusal(401, None)),
+            // The platform's own router does it.
+            Some(fault) if fault.is_graphql() => drop(parts.extensions.insert(fault)),
             _ => {}
         }
         let traffic = *lock(&self.traffic);
@@ -313,7 +313,7 @@ impl Front {
         let answer = self.route(parts, body, router).await;
         match fault {
             Some(Fault::ErrorAfter(status)) => Some(self.refusal(status, None)),
-            Some(Fault::LostAnswer) => None,
+            Some(Fault::LostAnswer | Fault::Silent) => None,
             _ => Some(answer),
         }
     }
@@ -326,10 +326,15 @@ impl Front {
         }
     }
 
-    fn pick(&self, operation: &str) -> Option<Fault> {
+    /// The fault that hits this request, if one does. A platform that is down has no others.
+    fn pick(&self, seen: &Exchange) -> Option<Fault> {
+        if self.down.load(Ordering::SeqCst) {
+            return None;
+        }
         let mut rules = lock(&self.rules);
         for (rule, pass) in rules.iter_mut() {
-            let meant = rule.operation.as_deref().is_none_or(|name| name == operation);
+            let meant = rule.operation.as_deref().is_none_or(|name| name == seen.operation)
+                && self.platform.meets(rule.fault, &seen.request);
             if meant && *pass > 0 {
                 *pass -= 1;
                 continue;
@@ -367,9 +372,14 @@ impl Front {
         answer
     }
 
-    async fn record(&self, mut seen: Exchange, answer: Option<Response<Body>>) -> Result<Response<Body>, Lost> {
+    /// Writes down what was received and answered; gives the answer back with its body apart.
+    async fn record(
+        &self,
+        mut seen: Exchange,
+        answer: Option<Response<Body>>,
+    ) -> Result<Option<(Response<Body>, Bytes)>, Lost> {
         let sent = match answer {
-            None => Err(Lost),
+            None => None,
             Some(answer) => {
                 let (mut parts, body) = answer.into_parts();
                 let body = axum::body::to_bytes(body, 64 << 20).await.map_err(|_| Lost)?;
@@ -381,12 +391,12 @@ impl Front {
                 if let Some(id) = seen.correlation.as_deref().and_then(|id| HeaderValue::from_str(id).ok()) {
                     parts.headers.insert("x-correlation-id", id);
                 }
-                Ok(Response::from_parts(parts, Body::from(body)))
+                Some((Response::from_parts(parts, Body::empty()), body))
             }
         };
         *lock(&self.counts).entry((seen.operation.clone(), seen.status)).or_default() += 1;
-        lock(&self.exchanges).push(seen);
-        sent
+        keep(&mut lock(&self.exchanges), seen, self.keeps_all.load(Ordering::SeqCst));
+        Ok(sent)
     }
 
     /// Control endpoints that every simulated platform has.
@@ -398,6 +408,9 @@ impl Front {
             .route(
                 "/_control/faults",
                 post(|State(front): State<Arc<Self>>, Json(rule): Json<Rule>| async move {
+                    if !front.platform.knows(rule.fault) {
+                        return StatusCode::UNPROCESSABLE_ENTITY;
+                    }
                     front.fault(rule);
                     StatusCode::NO_CONTENT
                 })
@@ -426,6 +439,13 @@ impl Front {
     }
 }
 
+fn keep(exchanges: &mut VecDeque<Exchange>, seen: Exchange, all: bool) {
+    if exchanges.len() >= KEPT && !all {
+        exchanges.pop_front();
+    }
+    exchanges.push_back(seen);
+}
+
 /// The connection is cut: hyper closes it when the service fails.
 #[derive(Debug, thiserror::Error)]
 #[error("the simulated network lost this exchange")]
@@ -442,4 +462,28 @@ pub fn plain(status: StatusCode, body: Value) -> Response<Body> {
 /// Simulators never poison their state on purpose: a panic in a handler is a failed test anyway.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_recorder_is_bounded_unless_it_keeps_all() {
+        let exchange = |at: usize| Exchange {
+            at: at as Millis,
+            operation: "Me".into(),
+            method: "POST".into(),
+            path: "/graphql".into(),
+            request: Value::Null,
+            status: 200,
+            response: Value::Null,
+            correlation: None,
+        };
+        let mut exchanges = VecDeque::new();
+        (0..KEPT + 5).for_each(|at| keep(&mut exchanges, exchange(at), false));
+        assert_eq!((exchanges.len(), exchanges[0].at), (KEPT, 5), "the oldest are forgotten");
+        keep(&mut exchanges, exchange(0), true);
+        assert_eq!(exchanges.len(), KEPT + 1);
+    }
 }

@@ -5,7 +5,9 @@
 //! with the document of the platform that says so.
 
 pub mod commercetools;
+pub mod fault;
 pub mod fluent;
 pub mod front;
 
-pub use front::{Effect, Exchange, Fault, Rule, Traffic};
+pub use fault::{Fault, Rule};
+pub use front::{Effect, Exchange, Traffic};

@@ -36,7 +36,8 @@ impl Tx {
     /// with all its ready and waiting rows of the same route.
     ///
     /// A claim waits for no other transaction (on Postgres it passes over what is locked), so claims
-    /// neither queue up behind each other nor take part in a deadlock.
+    /// neither queue up behind each other nor take part in a deadlock. Only one that makes a missing
+    /// subject may wait, for whoever makes it at the same time.
     pub async fn claim(&mut self, holder: Uuid, lane: &str, limit: usize) -> Result<Vec<Claimed>> {
         let now = self.clock.now();
         let heads = self.due_heads(lane, now, limit).await?;
@@ -65,7 +66,7 @@ impl Tx {
         let locked = self.db.locking(" for update of m skip locked");
         let candidates: Vec<Head> = on!(&mut self.db, |c| {
             let mut select = QueryBuilder::new(
-                "select m.id, m.connection, m.route, m.subject from message m \
+                "select m.id, m.connection, m.route, m.subject, s.name is not null as has_subject from message m \
                  left join subject s on s.connection = m.connection and s.name = m.subject \
                  where m.state in ('ready', 'waiting') and m.lane = ",
             );
@@ -82,11 +83,18 @@ impl Tx {
         Ok(candidates.into_iter().filter(first).take(limit).collect())
     }
 
-    /// Looks at the subject again: since the heads were read another daemon may have had it.
+    /// Looks at the subject again: since the heads were read another daemon may have had it. Answers
+    /// the fencing token.
     async fn lock(&mut self, holder: Uuid, head: &Head, name: &str) -> Result<Option<i64>> {
+        if !head.has_subject {
+            // It was pruned while the message was being put.
+            self.put_subjects(&BTreeSet::from([(head.connection.as_str(), name)])).await?;
+        }
+        let now = self.clock.now();
         let locked = self.db.locking(" for update skip locked");
         Ok(on!(&mut self.db, |c| {
-            let mut update = QueryBuilder::new("update subject set token = token + 1, holder = ");
+            let mut update = QueryBuilder::new("update subject set token = case when token < ");
+            update.push_bind(now).push(" then ").push_bind(now).push(" else token + 1 end, holder = ");
             update.push_bind(holder).push(" where (connection, name) in (select connection, name from subject");
             update.push(" where connection = ").push_bind(head.connection.clone());
             update.push(" and name = ").push_bind(name.to_owned());
@@ -461,6 +469,8 @@ struct Head {
     connection: String,
     route: String,
     subject: Option<String>,
+    /// Is the subject's row there?
+    has_subject: bool,
 }
 
 struct Update<'a> {

@@ -20,6 +20,10 @@ pub struct Cursor {
     pub found: i64,
     /// How many of these had become visible so late that an earlier look had missed them.
     pub late: i64,
+    /// The distance that the poll keeps from the source's clock since rows came late, in milliseconds.
+    pub settle: Option<Millis>,
+    /// Until when it does so.
+    pub settle_until: Option<Millis>,
     pub changed: Millis,
 }
 
@@ -68,6 +72,8 @@ impl Position {
 pub struct Counted {
     pub found: i64,
     pub late: i64,
+    /// A greater distance from now on, and until when; `None` leaves it as it is.
+    pub settle: Option<(Millis, Millis)>,
 }
 
 impl Tx {
@@ -82,17 +88,20 @@ impl Tx {
         counted: Counted,
     ) -> Result<bool> {
         let now = self.clock.now();
+        let (settle, settle_until) = counted.settle.unzip();
         let moved = match expected {
             None => on!(&mut self.db, |c| {
                 sqlx::query(
-                    "insert into cursor (connection, stream, position, found, late, changed) \
-                     values ($1, $2, $3, $4, $5, $6) on conflict (connection, stream) do nothing",
+                    "insert into cursor (connection, stream, position, found, late, settle, settle_until, changed) \
+                     values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict (connection, stream) do nothing",
                 )
                 .bind(connection)
                 .bind(stream)
                 .bind(Json(position))
                 .bind(counted.found)
                 .bind(counted.late)
+                .bind(settle)
+                .bind(settle_until)
                 .bind(now)
                 .execute(c)
                 .await?
@@ -100,12 +109,15 @@ impl Tx {
             }),
             Some(expected) => on!(&mut self.db, |c| {
                 sqlx::query(
-                    "update cursor set position = $1, found = found + $2, late = late + $3, changed = $4 \
-                     where connection = $5 and stream = $6 and position = $7",
+                    "update cursor set position = $1, found = found + $2, late = late + $3, settle = coalesce($4, settle), \
+                     settle_until = coalesce($5, settle_until), changed = $6 \
+                     where connection = $7 and stream = $8 and position = $9",
                 )
                 .bind(Json(position))
                 .bind(counted.found)
                 .bind(counted.late)
+                .bind(settle)
+                .bind(settle_until)
                 .bind(now)
                 .bind(connection)
                 .bind(stream)
@@ -137,7 +149,7 @@ impl Db {
     pub async fn cursor(&mut self, connection: &str, stream: &str) -> Result<Option<Cursor>> {
         Ok(on!(self, |c| {
             sqlx::query_as(
-                "select connection, stream, position, found, late, changed from cursor \
+                "select connection, stream, position, found, late, settle, settle_until, changed from cursor \
                  where connection = $1 and stream = $2",
             )
             .bind(connection)
@@ -151,7 +163,8 @@ impl Db {
     pub async fn cursors(&mut self) -> Result<Vec<Cursor>> {
         Ok(on!(self, |c| {
             sqlx::query_as(
-                "select connection, stream, position, found, late, changed from cursor order by connection, stream",
+                "select connection, stream, position, found, late, settle, settle_until, changed from cursor \
+                 order by connection, stream",
             )
             .fetch_all(c)
             .await?

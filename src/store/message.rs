@@ -160,7 +160,8 @@ impl New {
 }
 
 impl Tx {
-    /// Stores messages, up to [`CHUNK`] in one statement; a key that exists already is a [`Put::Duplicate`].
+    /// Stores messages, up to [`CHUNK`] in one statement; a key that exists already, or did until its
+    /// message was pruned, is a [`Put::Duplicate`].
     pub async fn put(&mut self, messages: Vec<New>) -> Result<Vec<Put>> {
         // Ids follow the order of the messages; rows are inserted in the order of their keys, so that
         // two transactions with the same keys never wait for each other crosswise.
@@ -189,13 +190,16 @@ impl Tx {
         Ok(puts)
     }
 
-    /// Inserts rows in one statement; answers the ids of those that were new.
+    /// Inserts rows in one statement; answers the ids of those that were new. Both databases name the
+    /// columns of a list of values `column1` and so on.
     async fn insert(&mut self, rows: &[(Uuid, &New)]) -> Result<Vec<Uuid>> {
         let now = self.clock.now();
         Ok(on!(&mut self.db, |c| {
             let mut insert = QueryBuilder::new(
                 "insert into message (id, connection, route, key, subject, lane, state, reason, detail, due, at_least, \
-                 attempts, source, correlation, payload, body, created, changed) ",
+                 attempts, source, correlation, payload, body, created, changed) \
+                 select column1, column2, column3, column4, column5, column6, column7, column8, column9, column10, \
+                 column11, column12, column13, column14, column15, column16, column17, column18 from (",
             );
             insert.push_values(rows, |mut row, (id, new)| {
                 row.push_bind(*id)
@@ -217,24 +221,32 @@ impl Tx {
                     .push_bind(now)
                     .push_bind(now);
             });
-            insert.push(" on conflict (connection, route, key) do nothing returning id");
+            insert.push(
+                ") fresh where not exists (select 1 from idempotency i where i.connection = fresh.column2 \
+                 and i.route = fresh.column3 and i.key = fresh.column4) \
+                 on conflict (connection, route, key) do nothing returning id",
+            );
             insert.build_query_scalar().persistent(rows.len() == 1).fetch_all(c).await?
         }))
     }
 
-    pub(super) async fn put_subjects(&mut self, subjects: &BTreeSet<(&str, &str)>) -> Result<()> {
+    /// Makes the subjects that are not there; answers how many that were. Why their tokens start with
+    /// the time is told where subjects go (`retention`).
+    pub(super) async fn put_subjects(&mut self, subjects: &BTreeSet<(&str, &str)>) -> Result<u64> {
+        let now = self.clock.now();
         let subjects: Vec<&(&str, &str)> = subjects.iter().collect();
+        let mut made = 0;
         for chunk in subjects.chunks(CHUNK) {
-            on!(&mut self.db, |c| {
+            made += on!(&mut self.db, |c| {
                 let mut insert = QueryBuilder::new("insert into subject (connection, name, token) ");
                 insert.push_values(chunk, |mut row, (connection, name)| {
-                    row.push_bind(connection.to_string()).push_bind(name.to_string()).push_bind(0_i64);
+                    row.push_bind(connection.to_string()).push_bind(name.to_string()).push_bind(now);
                 });
                 insert.push(" on conflict (connection, name) do nothing");
-                insert.build().persistent(chunk.len() == 1).execute(c).await?.rows_affected();
+                insert.build().persistent(chunk.len() == 1).execute(c).await?.rows_affected()
             });
         }
-        Ok(())
+        Ok(made)
     }
 
     /// Remembers a try that did not end well.
@@ -356,15 +368,18 @@ impl Db {
         }))
     }
 
-    /// The message that was put with this key.
+    /// The message that was put with this key, also if it was pruned meanwhile.
     pub async fn message_id(&mut self, connection: &str, route: &str, key: &str) -> Result<Option<Uuid>> {
         Ok(on!(self, |c| {
-            sqlx::query_scalar("select id from message where connection = $1 and route = $2 and key = $3")
-                .bind(connection)
-                .bind(route)
-                .bind(key)
-                .fetch_optional(c)
-                .await?
+            sqlx::query_scalar(
+                "select id from message where connection = $1 and route = $2 and key = $3 \
+                 union all select message from idempotency where connection = $1 and route = $2 and key = $3",
+            )
+            .bind(connection)
+            .bind(route)
+            .bind(key)
+            .fetch_optional(c)
+            .await?
         }))
     }
 

@@ -13,7 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::{Notify, mpsc};
 
-use super::{Db, Error, Inner, Pools, Result, Store, writer};
+use super::{Db, Error, Inner, Pools, Result, Store, trouble, writer};
 use crate::clock::Clock;
 use crate::config::model::{Database, Migrate};
 
@@ -125,8 +125,9 @@ impl Store {
         let (writer, urgent) = mpsc::channel(QUEUE);
         let (bulk, patient) = mpsc::channel(QUEUE);
         let due = Arc::new(Notify::new());
-        writer::start(source, urgent, patient, rows, due.clone(), clock.clone());
-        Store(Arc::new(Inner { pools, writer, bulk, shard: AtomicI64::new(0), due, clock, _lock: lock }))
+        let watch = trouble::Watch::new(clock.clone());
+        writer::start(source, urgent, patient, rows, due.clone(), clock.clone(), watch.clone());
+        Store(Arc::new(Inner { pools, writer, bulk, shard: AtomicI64::new(0), due, clock, watch, _lock: lock }))
     }
 }
 

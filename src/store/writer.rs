@@ -13,6 +13,7 @@ use futures_util::future::BoxFuture;
 use sqlx::{PgPool, SqlitePool};
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::trouble::Watch;
 use super::{Body, Db, Error, New, Put, Result, Tx};
 use crate::clock::Clock;
 
@@ -39,9 +40,10 @@ pub fn start(
     rows: usize,
     due: Arc<Notify>,
     clock: Clock,
+    watch: Watch,
 ) {
     #[expect(clippy::disallowed_methods, reason = "the writer outlives every caller, so that none can cancel a write")]
-    tokio::spawn(Writer { source, urgent, bulk, rows, due, clock }.run());
+    tokio::spawn(Writer { source, urgent, bulk, rows, due, clock, watch }.run());
 }
 
 /// Hands a body to the writer and waits for its commit (or, if `eager`, for its execution).
@@ -87,6 +89,7 @@ struct Writer {
     rows: usize,
     due: Arc<Notify>,
     clock: Clock,
+    watch: Watch,
 }
 
 impl Writer {
@@ -120,9 +123,12 @@ impl Writer {
         jobs.sort_by_key(|job| !matches!(job, Job::Run { eager: true, .. }));
         let mut tx = match self.open().await {
             Ok(tx) => tx,
-            Err(error) => return refuse(jobs, &error),
+            Err(error) => {
+                self.watch.failed(&error);
+                return refuse(jobs, &error);
+            }
         };
-        let mut group = Group::default();
+        let mut group = Group { waiting: Vec::new(), broken: false, watch: self.watch.clone() };
         let alone = jobs.len() == 1;
         let mut puts = Vec::new();
         for job in jobs {
@@ -137,7 +143,7 @@ impl Writer {
         group.put(&mut tx, puts, alone).await;
         if group.broken {
             tx.abandon().await;
-            return group.answer(Err(Error::Busy));
+            return group.answer(Err(lost()));
         }
         let committed = tx.commit(SHARD, &self.due).await;
         group.answer(committed);
@@ -153,11 +159,11 @@ impl Writer {
 }
 
 /// The jobs of one commit that ran and now wait for the disk.
-#[derive(Default)]
 struct Group {
     waiting: Vec<Answer>,
     /// The transaction as a whole is gone; nothing of it may be acknowledged.
     broken: bool,
+    watch: Watch,
 }
 
 enum Answer {
@@ -171,7 +177,7 @@ impl Group {
     /// All waiting intakes in one statement; if that fails, one by one, so that a bad one fails alone.
     async fn put(&mut self, tx: &mut Tx, puts: Vec<Intake>, alone: bool) {
         if puts.is_empty() || self.broken {
-            return refuse_puts(puts, Error::Busy);
+            return refuse_puts(puts, &lost());
         }
         if let [_] = &puts[..] {
             return self.put_each(tx, puts, alone).await;
@@ -187,7 +193,8 @@ impl Group {
             Err(Broken { transaction: false, .. }) => self.put_each(tx, puts, false).await,
             Err(Broken { error, .. }) => {
                 self.broken = true;
-                refuse_puts(puts, error);
+                self.watch.failed(&error);
+                refuse_puts(puts, &error);
             }
         }
     }
@@ -198,6 +205,7 @@ impl Group {
                 Ok(done) => self.waiting.push(Answer::Put(done, answer)),
                 Err(Broken { error, transaction }) => {
                     self.broken |= transaction;
+                    self.watch.failed(&error);
                     // A caller that is gone no longer wants to know.
                     let _ = answer.send(Err(error));
                 }
@@ -214,7 +222,7 @@ impl Group {
         alone: bool,
     ) {
         if self.broken {
-            let _ = answer.send(Err(Error::Busy));
+            let _ = answer.send(Err(lost()));
             return;
         }
         match savepoint(tx, alone, |tx| body(tx)).await {
@@ -223,6 +231,7 @@ impl Group {
             Ok(()) => self.waiting.push(Answer::Run(answer)),
             Err(Broken { error, transaction }) => {
                 self.broken |= transaction;
+                self.watch.failed(&error);
                 let _ = answer.send(Err(error));
             }
         }
@@ -230,8 +239,8 @@ impl Group {
 
     /// Tells everybody who waited for the disk.
     fn answer(self, committed: Result<()>) {
-        let failure = committed.err().map(|error| error.to_string());
-        let failed = || failure.as_ref().map(|error| Error::Unusable(error.clone()));
+        let failure = committed.err().inspect(|error| self.watch.failed(error));
+        let failed = || failure.as_ref().map(Error::again);
         for answer in self.waiting {
             match answer {
                 Answer::Put(done, answer) => drop(answer.send(failed().map_or(Ok(done), Err))),
@@ -241,11 +250,15 @@ impl Group {
     }
 }
 
-fn refuse_puts(puts: Vec<Intake>, error: Error) {
-    let mut error = Some(error);
+fn refuse_puts(puts: Vec<Intake>, error: &Error) {
     for (_, answer) in puts {
-        let _ = answer.send(Err(error.take().unwrap_or(Error::Busy)));
+        let _ = answer.send(Err(error.again()));
     }
+}
+
+/// For those whose transaction another job took along.
+fn lost() -> Error {
+    Error::Down("the transaction was lost with that of another write".into())
 }
 
 /// A failed job; `transaction` tells whether the whole group is lost with it.
@@ -281,7 +294,7 @@ async fn savepoint<T>(
 }
 
 fn refuse(jobs: Vec<Job>, error: &Error) {
-    let refusal = || Error::Unusable(error.to_string());
+    let refusal = || error.again();
     for job in jobs {
         match job {
             Job::Put { answer, .. } => drop(answer.send(Err(refusal()))),

@@ -3,7 +3,8 @@
 //! A window ends `settle` before the source's clock, because rows may become visible late, and is
 //! fixed for the whole walk. It begins `overlap` before the end of the last one. A page and the
 //! place behind it are one transaction, so a walk that stops goes on where it stopped; the window is
-//! closed only by its last page.
+//! closed only by its last page. A row that is new within the overlap came later than `settle` allows
+//! for: the poll keeps half as much again from then on, for a day.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,6 +15,10 @@ use crate::config::value::Span;
 use crate::failure::Failure;
 use crate::queue::{Draft, Message, Range};
 use crate::store::{Counted, Error, New, Position, Put, Urgency};
+
+/// How long a greater `settle` lasts, and what it is at most (F 1.5), in milliseconds.
+const RAISED: Millis = 24 * 60 * 60 * 1000;
+const MOST: Millis = 10 * 60 * 1000;
 
 /// How a poll keeps its distance from what may still change.
 #[derive(Clone, Copy, Debug)]
@@ -43,6 +48,8 @@ pub struct Window<'a> {
     /// Where the very first window began; no timed one begins before it.
     since: Millis,
     after: Option<Value>,
+    /// The distance kept from the source's clock, in milliseconds.
+    settle: Millis,
     /// The cursor as this run knows it; `None` = there is none yet.
     stored: Option<Position>,
     /// An extra run over a given range moves no cursor.
@@ -67,7 +74,11 @@ impl<'a> Window<'a> {
         pace: Pace,
         start: Option<Millis>,
     ) -> Result<Option<Self>, Failure> {
-        let until = now - pace.settle.millis();
+        let stored = app.store().read().await?.cursor(message.connection(), stream).await?;
+        let raised = stored.as_ref().and_then(|cursor| cursor.settle.zip(cursor.settle_until));
+        let raised = raised.filter(|(_, until)| app.clock().now() < *until).map_or(0, |(settle, _)| settle);
+        let settle = pace.settle.millis().max(raised);
+        let until = now - settle;
         let blank = Self {
             app,
             message,
@@ -77,6 +88,7 @@ impl<'a> Window<'a> {
             fresh: until,
             since: until,
             after: None,
+            settle,
             stored: None,
             extra: false,
             found: 0,
@@ -86,7 +98,6 @@ impl<'a> Window<'a> {
             let window = Self { from: range.from, to, fresh: range.from - 1, extra: true, ..blank };
             return Ok((range.from <= to).then_some(window));
         }
-        let stored = app.store().read().await?.cursor(message.connection(), stream).await?;
         match stored.map(|cursor| cursor.position.0) {
             Some(Position::Window { from, to, fresh, since, after }) => {
                 let stored = Some(Position::Window { from, to, fresh, since, after: after.clone() });
@@ -157,6 +168,7 @@ impl<'a> Window<'a> {
     async fn advance(&mut self, rows: Vec<Found>, position: Position) -> Result<(), Failure> {
         let (connection, stream, fresh) = (self.message.connection().to_owned(), self.stream, self.fresh);
         let (expected, moved, extra) = (self.stored.clone(), position.clone(), self.extra);
+        let raised = ((self.settle + self.settle / 2).min(MOST), self.app.clock().now() + RAISED);
         let kinds: Vec<(Millis, bool)> = rows.iter().map(|row| (row.at, row.counts)).collect();
         let rows: Vec<New> = rows.into_iter().map(|row| row.draft.into()).collect();
         let put = self.app.store().write(Urgency::Bulk, move |tx| {
@@ -165,7 +177,8 @@ impl<'a> Window<'a> {
                 let new = put.iter().zip(kinds).filter(|(put, _)| matches!(put, Put::Accepted(_)));
                 let new: Vec<(Millis, bool)> = new.map(|(_, kind)| kind).collect();
                 let late = new.iter().filter(|(at, _)| *at <= fresh).count() as i64;
-                let counted = Counted { found: new.iter().filter(|(_, counts)| *counts).count() as i64, late };
+                let found = new.iter().filter(|(_, counts)| *counts).count() as i64;
+                let counted = Counted { found, late, settle: (late > 0).then_some(raised) };
                 if !extra && !tx.advance(&connection, stream, expected.as_ref(), &moved, counted).await? {
                     return Err(Error::Fenced { subject: format!("the cursor of {stream}") });
                 }

@@ -24,6 +24,7 @@ on_both_databases! {
     an_order_deleted_before_it_was_sent,
     an_order_deleted_after_it_was_sent,
     a_product_that_fluent_has_twice_is_named,
+    a_payment_of_another_order_is_named,
 }
 
 async fn poison_is_parked_and_arrives_after_its_repair(engine: Engine) {
@@ -82,6 +83,25 @@ async fn after_the_write(engine: Engine, fault: Fault) {
     assert_eq!(world.fluent_requests("CreateOrder").len(), 1);
     assert_eq!(world.fluent.transactions().len(), 1);
     assert_eq!(world.newest("fluent.create-order").await.reason.as_deref(), Some("adopted"));
+    world.nothing_lost().await;
+}
+
+async fn a_payment_of_another_order_is_named(engine: Engine) {
+    let Some(world) = World::new(engine).await else { return };
+    let first = world.commercetools.order(Some("1")).customer(ADA).payment("CREDIT_CARD", 2999).place();
+    world.settle().await;
+    let payments = world.shop_order(&first)["paymentInfo"].clone();
+    let same = move |order: &mut Value| order["paymentInfo"] = payments.clone();
+    let second = world.commercetools.order(Some("2")).customer(ADA).changed(same).place();
+    world.pass(Duration::from_secs(600), Duration::from_secs(20)).await;
+
+    world.arrived(&first);
+    assert!(world.fluent_orders(&second).is_empty());
+    let parked = world.the_parked().await;
+    let sentence = parked.detail.unwrap();
+    let reference = world.fluent.transactions()[0]["ref"].as_str().unwrap().to_owned();
+    assert!(sentence.contains("Fluent has no order") && sentence.contains(&reference), "{sentence}");
+    assert_eq!(parked.attempts, 4, "the order may still have become visible");
     world.nothing_lost().await;
 }
 

@@ -204,8 +204,15 @@ async fn a_row_later_than_the_settle_time_is_found_by_the_overlap(engine: Engine
     assert_eq!(world.fluent_effects("createOrder", "ORDER").len(), 0);
     world.pass(2 * MINUTE, MINUTE / 2).await;
     assert_eq!(world.fluent_effects("createOrder", "ORDER").len(), 1);
-    let cursor = cursor(&world, "order-sync").await;
-    assert_eq!((cursor.found, cursor.late), (1, 1), "it came late, and that is told");
+    let late = cursor(&world, "order-sync").await;
+    assert_eq!((late.found, late.late), (1, 1), "it came late, and that is told");
+    assert_eq!(late.settle, Some(90_000), "half as much again from now on");
+    let distance = async || world.clock.now() - cursor(&world, "order-sync").await.position.0.read_to();
+    world.pass(10 * MINUTE, MINUTE).await;
+    assert_eq!(distance().await, 90_000);
+    world.advance(24 * 60 * MINUTE).await;
+    world.pass(3 * MINUTE, MINUTE).await;
+    assert_eq!(distance().await, 60_000, "as configured, a day later");
 }
 
 async fn a_known_order_that_changed_is_counted(engine: Engine) {

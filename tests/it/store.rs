@@ -8,6 +8,7 @@ mod crowd;
 mod intake;
 mod network;
 mod operator;
+mod retention;
 mod schema;
 mod sqlite;
 mod tables;

@@ -110,6 +110,10 @@ impl World {
             true => Some(proxy::through(&database).await),
             false => None,
         };
+        if recordings().is_some() {
+            commercetools.front().keep_all();
+            fluent.front().keep_all();
+        }
         let (daemons, listen) = (Vec::new(), "127.0.0.1:0".to_owned());
         let mut world = World {
             clock,
@@ -428,9 +432,7 @@ connections:
 impl Drop for World {
     /// Writes down what was sent, for the contract checkers.
     fn drop(&mut self) {
-        #[expect(clippy::disallowed_methods, reason = "scripts/test says where recordings go")]
-        let Some(folder) = std::env::var_os("FLUENT_CONNECTOR_RECORD") else { return };
-        let folder = PathBuf::from(folder);
+        let Some(folder) = recordings() else { return };
         let name = uuid::Uuid::now_v7();
         let shop = self.commercetools.front().exchanges();
         let lines: String = shop.iter().filter_map(shop_line).map(|line| format!("{line}\n")).collect();
@@ -439,6 +441,12 @@ impl Drop for World {
         let lines: String = fluent.iter().filter_map(fluent_line).map(|line| format!("{line}\n")).collect();
         std::fs::write(folder.join(format!("fluent-{name}.jsonl")), lines).unwrap();
     }
+}
+
+/// Where recordings go, if any are asked for.
+fn recordings() -> Option<PathBuf> {
+    #[expect(clippy::disallowed_methods, reason = "scripts/test says where recordings go")]
+    std::env::var_os("FLUENT_CONNECTOR_RECORD").map(PathBuf::from)
 }
 
 /// One line for `check-commercetools.py`: the request, and the answer where it is a success.

@@ -114,9 +114,12 @@ fn moment(text: &str) -> Result<Millis, Problem> {
 
 fn view(cursor: &Cursor, now: Millis) -> Value {
     let read_to = cursor.position.0.read_to();
+    let raised = cursor.settle.zip(cursor.settle_until).filter(|(_, until)| now < *until);
     json!({
         "connection": cursor.connection, "stream": cursor.stream, "position": cursor.position,
         "read_to": time(read_to), "lag_seconds": (now - read_to).max(0) / 1000,
         "found": cursor.found, "late": cursor.late, "changed": time(cursor.changed),
+        // Only while the poll keeps a greater distance than configured.
+        "settle_seconds": raised.map(|(settle, _)| settle / 1000), "settle_until": raised.map(|(_, until)| time(until)),
     })
 }

@@ -8,10 +8,11 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Parameters, maybe_time, time};
+use crate::clock;
 use crate::http::Surface;
 use crate::http::answer::Problem;
 use crate::http::auth::Actor;
-use crate::store::{Balance, Counts, Cursor};
+use crate::store::{Balance, Counts, Cursor, Trouble};
 
 /// What may be asked.
 #[derive(Debug, Deserialize)]
@@ -31,6 +32,17 @@ pub async fn show(
     Parameters(asked): Parameters<Asked>,
 ) -> Result<Json<Value>, Problem> {
     actor.may("status:read")?;
+    let seen = overview(&surface, &actor, asked.recount).await;
+    match surface.queue().app.store().trouble() {
+        // Nothing can be counted, but what is wrong can be told.
+        Some(Trouble { sentence, since, .. }) if seen.is_err() => {
+            Err(Problem::unavailable(format!("{sentence} It began at {}.", clock::rfc3339(since))).after(2))
+        }
+        _ => seen.map(Json),
+    }
+}
+
+async fn overview(surface: &Surface, actor: &Actor, recount: bool) -> Result<Value, Problem> {
     let app = &surface.queue().app;
     let now = app.clock().now();
     let mut db = app.store().read().await?;
@@ -41,11 +53,11 @@ pub async fn show(
     for lane in app.config().queue.lanes.keys() {
         oldest.insert(lane.clone(), db.overdue(lane, among.as_deref(), now).await?);
     }
-    let balance = if asked.recount { Some(db.balance().await?) } else { None };
+    let balance = if recount { Some(db.balance().await?) } else { None };
     let daemons = db.live_daemons(now).await?;
     let streams: Vec<Cursor> =
         db.cursors().await?.into_iter().filter(|cursor| actor.sees(&cursor.connection)).collect();
-    Ok(Json(json!({
+    Ok(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "database": app.store().database(),
         "now": time(now),
@@ -53,14 +65,23 @@ pub async fn show(
         "uptime_seconds": (now - surface.0.started) / 1000,
         "draining": surface.0.closing.is_leaving(),
         "daemons": daemons,
-        "connections": connections(&surface, &actor),
+        "incidents": app.store().trouble().iter().map(incident).collect::<Vec<_>>(),
+        "connections": connections(surface, actor),
         "lanes": lanes.iter().map(|((connection, lane), counts)| counted(connection, lane, counts)).collect::<Vec<_>>(),
         "overdue_since": oldest.into_iter().map(|(lane, since)| (lane, maybe_time(since))).collect::<Map<_, _>>(),
         "totals": total(&lanes).0,
-        "balance": balanced(&lanes, balance, &actor),
-        "budgets": budgets(&surface, &actor),
+        "balance": balanced(&lanes, balance, actor),
+        "budgets": budgets(surface, actor),
         "streams": streams.iter().map(stream).collect::<Vec<_>>(),
-    })))
+    }))
+}
+
+/// What is wrong now, in an operator's words.
+fn incident(trouble: &Trouble) -> Value {
+    json!({
+        "kind": "store-error", "severity": "critical", "state": "open",
+        "title": trouble.sentence, "first_at": time(trouble.since),
+    })
 }
 
 fn connections(surface: &Surface, actor: &Actor) -> Vec<Value> {

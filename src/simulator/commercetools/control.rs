@@ -53,6 +53,7 @@ pub(super) fn router() -> Router<Commercetools> {
         .route("/_control/subscribe", post(subscribe))
         .route("/_control/messages", post(messages))
         .route("/_control/commit-late", post(commit_late))
+        .route("/_control/stale-reads", post(stale_reads))
         .route("/_control/pending-pushes", get(pending_pushes))
 }
 
@@ -129,6 +130,12 @@ async fn messages(State(platform): State<Commercetools>, Json(enabled): Json<boo
 /// Milliseconds.
 async fn commit_late(State(platform): State<Commercetools>, Json(by): Json<u64>) -> StatusCode {
     platform.commit_late(Duration::from_millis(by));
+    StatusCode::NO_CONTENT
+}
+
+/// Milliseconds.
+async fn stale_reads(State(platform): State<Commercetools>, Json(by): Json<u64>) -> StatusCode {
+    platform.stale_reads(Duration::from_millis(by));
     StatusCode::NO_CONTENT
 }
 

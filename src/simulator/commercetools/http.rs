@@ -132,7 +132,9 @@ fn read(project: &Project, target: &Target, parameters: &Parameters, caller: &Ca
     if let Target::Collection(_) = target {
         return query(project, resource, parameters, caller);
     }
-    let mut document = one(project, target)?.clone();
+    let now = one(project, target)?;
+    let seen = project.read(resource, now["id"].as_str().unwrap_or_default());
+    let mut document = seen.ok_or_else(|| Refusal::not_found("The resource was not found."))?.clone();
     expand(project, parameters, caller, &mut document);
     Ok(document)
 }

@@ -24,6 +24,8 @@ pub(super) struct Project {
     pub messages_enabled: bool,
     /// How long after its timestamp a written row shows up in queries.
     pub late: Millis,
+    /// How long after a write reads by id still answer what was there before it.
+    pub stale: Millis,
     /// Most rows of a page that fit into one answer; `None` = any.
     pub largest_page: Option<usize>,
     pub subscriptions: Vec<Arc<Pusher>>,
@@ -49,6 +51,9 @@ struct Row {
     /// What queries see until `visible_at`.
     before: Option<Value>,
     visible_at: Millis,
+    /// What reads by id see while reads are stale.
+    earlier: Option<Value>,
+    written: Millis,
 }
 
 impl Row {
@@ -74,6 +79,7 @@ impl Project {
             tokens: Tokens::default(),
             messages_enabled: false,
             late: 0,
+            stale: 0,
             largest_page: None,
             subscriptions: Vec::new(),
             notifications: Vec::new(),
@@ -106,9 +112,16 @@ impl Project {
         uuid::Builder::from_random_bytes(self.dice.random()).into_uuid().to_string()
     }
 
-    /// Reads by id are strongly consistent (A3).
+    /// The document as it is. Reads by id are strongly consistent (A3).
     pub fn find(&self, resource: &Resource, id: &str) -> Option<&Value> {
         self.collections.get(resource.path)?.rows.get(id).map(|row| &row.document)
+    }
+
+    /// What a read by id answers: [`Project::find`], unless reads are stale.
+    pub fn read(&self, resource: &Resource, id: &str) -> Option<&Value> {
+        let row = self.collections.get(resource.path)?.rows.get(id)?;
+        let stale = self.stale > 0 && self.clock.now() < row.written + self.stale;
+        if stale { row.earlier.as_ref() } else { Some(&row.document) }
     }
 
     pub fn find_key(&self, resource: &Resource, key: &str) -> Option<&Value> {
@@ -204,8 +217,13 @@ impl Project {
                 collection.keys.insert(key.to_owned(), id.clone());
             }
         }
+        // Several writes of one moment are one version.
+        let earlier = before.as_ref().and_then(|row| match row.written < now {
+            true => Some(row.document.clone()),
+            false => row.earlier.clone(),
+        });
         let before = before.filter(|_| self.late > 0).and_then(|row| row.visible(now).cloned());
-        collection.rows.insert(id, Row { document, before, visible_at: now + self.late });
+        collection.rows.insert(id, Row { document, before, visible_at: now + self.late, earlier, written: now });
     }
 
     fn announce(&mut self, resource: &Resource, document: &Value, version: u64, mut event: Event, author: Author) {
@@ -227,6 +245,11 @@ impl Project {
         if let (true, Some(messages)) = (self.messages_enabled, self::resource("messages")) {
             self.write(messages, message);
         }
+    }
+
+    /// Reads by id are this long behind.
+    pub fn stale_reads(&mut self, by: Duration) {
+        self.stale = by.as_millis() as Millis;
     }
 
     /// Rows written from now on show up in queries this long after their timestamp.

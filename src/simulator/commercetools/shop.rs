@@ -92,6 +92,12 @@ impl Commercetools {
         lock(&self.0.project).commit_late(by);
     }
 
+    /// From now on reads by id, key or number answer what was there before the last write until so long
+    /// after it, though the platform promises them to be current (A3). Writes see everything as it is.
+    pub fn stale_reads(&self, by: Duration) {
+        lock(&self.0.project).stale_reads(by);
+    }
+
     /// A query whose answer would have more rows than this is refused with `ContentTooLarge`, as if the
     /// documents were that big.
     pub fn largest_page(&self, rows: Option<usize>) {

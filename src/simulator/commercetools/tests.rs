@@ -8,7 +8,8 @@ use axum::routing::post;
 use serde_json::json;
 
 use super::*;
-use crate::simulator::front::{Fault, Rule, lock};
+use crate::simulator::front::lock;
+use crate::simulator::{Fault, Rule};
 
 const NOON: i64 = 1_781_517_600_000;
 
@@ -487,6 +488,41 @@ async fn faults_wear_the_platforms_envelope() {
     caller.platform.front().fault(once(Fault::ErrorAfter(500)));
     assert_eq!(code(&caller.update(&id, 1, confirm.clone()).await), (500, "General"));
     assert_eq!(code(&caller.update(&id, 1, confirm).await), (409, "ConcurrentModification"), "it had been applied");
+}
+
+#[tokio::test]
+async fn reads_may_be_behind_the_last_write_and_writes_never_are() {
+    let caller = Caller::new().await;
+    caller.clock.advance(Duration::from_secs(60));
+    caller.platform.stale_reads(Duration::from_secs(5));
+    let id = caller.platform.order(Some("7")).place();
+    let path = format!("/orders/{id}");
+    assert_eq!(code(&caller.read(&path).await), (404, "ResourceNotFound"));
+    assert_eq!(code(&caller.read("/orders/order-number=7").await), (404, "ResourceNotFound"));
+    caller.clock.advance(Duration::from_secs(5));
+    assert_eq!(caller.read(&path).await.1["version"], 1);
+    let confirm = json!([{"action": "changeOrderState", "orderState": "Confirmed"}]);
+    assert_eq!(caller.update(&id, 1, confirm.clone()).await.1["version"], 2, "the answer to a write is current");
+    assert_eq!(caller.read(&path).await.1["version"], 1);
+    assert_eq!(code(&caller.update(&id, 1, confirm).await), (409, "ConcurrentModification"));
+    caller.clock.advance(Duration::from_secs(5));
+    assert_eq!(caller.read(&path).await.1["orderState"], "Confirmed");
+}
+
+#[tokio::test]
+async fn a_fault_that_the_platform_cannot_have_is_refused() {
+    let caller = Caller::new().await;
+    let post = async |fault: Value| {
+        let url = format!("{}/_control/faults", caller.platform.url());
+        caller.http.post(url).json(&json!({"fault": fault})).send().await.unwrap().status()
+    };
+    assert_eq!(post(json!("null-data")).await, 422);
+    assert_eq!(caller.read("").await.0, 200);
+    assert_eq!(post(json!("half-body")).await, 204);
+    assert_eq!(post(json!({"slow": 10})).await, 204);
+    let cut = caller.http.get(caller.at("")).bearer_auth(&caller.token).send().await.unwrap();
+    assert_eq!(cut.status(), 200, "the headers come");
+    assert!(cut.bytes().await.is_err());
 }
 
 #[tokio::test]

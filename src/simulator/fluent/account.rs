@@ -34,6 +34,8 @@ pub struct Account {
     pub broken_pages: Vec<(String, u32)>,
     /// How long after its time a row shows up in lists by time.
     pub lag: Millis,
+    /// How long after a write reads still answer what was there before it.
+    pub stale: Millis,
     /// Who writes, if it is not an API client; goes into the ledger as the operation.
     pub origin: Option<&'static str>,
     pub retailer: u64,
@@ -54,6 +56,7 @@ impl Account {
             faults: Vec::new(),
             broken_pages: Vec::new(),
             lag: 0,
+            stale: 0,
             origin: None,
             retailer: options.retailer_id.parse().unwrap_or(1),
             catalogue: 0,
@@ -192,9 +195,16 @@ impl Account {
         })
     }
 
-    /// Brings the index by time to where it is by now.
-    pub fn hide_late_rows(&mut self) {
+    /// What the next request sees: lists by time are `lag` behind, and reads `stale`. Writes see
+    /// everything as it is.
+    pub fn look_back(&mut self, mutation: bool) {
         self.store.indexed_to = if self.lag == 0 { Millis::MAX } else { self.now() - self.lag };
+        self.store.seen_to = if self.stale == 0 || mutation { Millis::MAX } else { self.now() - self.stale };
+    }
+
+    /// After a request: everything as it is.
+    pub fn look_ahead(&mut self) {
+        self.store.seen_to = Millis::MAX;
     }
 
     /// The members that all orchestrated entities start with.

@@ -2,6 +2,7 @@
 //! register a webhook, tell the key that verifies webhooks. Loopback only (the front sees to it).
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -17,6 +18,7 @@ pub fn routes() -> Router<Fluent> {
         .route("/_control/orders", get(|State(fluent): State<Fluent>| async move { Json(fluent.orders()) }))
         .route("/_control/orders/{ref}/status", post(set_status))
         .route("/_control/webhook", post(add_webhook))
+        .route("/_control/stale-reads", post(stale_reads))
         .route("/_control/public-key", get(|State(fluent): State<Fluent>| async move { Json(fluent.public_key()) }))
 }
 
@@ -32,6 +34,12 @@ async fn set_status(
     };
     let status = if found { StatusCode::OK } else { StatusCode::NOT_FOUND };
     (status, Json(fluent.order(&reference)))
+}
+
+/// Milliseconds.
+async fn stale_reads(State(fluent): State<Fluent>, Json(by): Json<u64>) -> StatusCode {
+    fluent.stale_reads(Duration::from_millis(by));
+    StatusCode::NO_CONTENT
 }
 
 #[derive(Deserialize)]

@@ -1,6 +1,6 @@
 //! `POST /graphql`: parse, validate, coerce, weigh, execute (platform document 2).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::account::Account;
 use super::complexity::{LIMIT, complexity};
 use super::resolve::Root;
+use crate::simulator::Fault;
 use crate::simulator::front::lock;
 
 /// The simulated part of the schema.
@@ -106,18 +107,35 @@ fn missing_variable(error: &RequestError) -> Option<&'static str> {
     absent.then_some("C0140E")
 }
 
-/// Executes a request. Errors of single fields are part of the answer (HTTP 200).
-pub fn execute(account: &mut Account, request: &Prepared) -> Value {
+impl Prepared {
+    /// The keys of the answer.
+    pub fn aliases(&self) -> Vec<&str> {
+        aliases(&self.operation)
+    }
+}
+
+/// Executes a request, with `fault` not as it should. Errors of single fields are part of the answer
+/// (HTTP 200).
+pub fn execute(account: &mut Account, request: &Prepared, fault: Option<Fault>) -> Value {
     let Prepared { document, operation, variables } = request;
+    if fault == Some(Fault::RefusedCursor) {
+        return failed_operation(operation, "C0160E");
+    }
     if let Some(code) = operation.name.as_ref().and_then(|name| account.take_fault(name)) {
         return failed_operation(operation, &code);
     }
     let broken = operation.name.as_ref().is_some_and(|name| account.take_broken_page(name));
-    account.hide_late_rows();
-    let account = RefCell::new(account);
-    let root = Root { account: &account, mutation: operation.is_mutation() };
+    account.look_back(operation.is_mutation());
+    let shared = RefCell::new(&mut *account);
+    let failing = (fault == Some(Fault::FailedAlias)).then(|| request.aliases().len());
+    let root = Root { account: &shared, mutation: operation.is_mutation(), failing, resolved: Cell::new(0) };
     let execution = Execution::new(schema(), document).operation(operation).coerced_variable_values(variables);
-    match execution.enable_schema_introspection(true).execute_sync(&root) {
+    let answer = execution.enable_schema_introspection(true).execute_sync(&root);
+    account.look_ahead();
+    match answer {
+        Ok(_) if fault == Some(Fault::NullData) => {
+            json!({"data": null, "errors": [{"message": "internal server error", "extensions": {"code": "S0002E"}}]})
+        }
         Ok(response) => {
             let errors: Vec<_> = response.errors.iter().map(with_code).collect();
             match errors.is_empty() {
@@ -143,15 +161,19 @@ fn without_edges(mut data: Value) -> Value {
 
 /// The operation fails as a whole: every alias is null and has its error.
 fn failed_operation(operation: &Operation, code: &str) -> Value {
-    let aliases = operation.selection_set.selections.iter().filter_map(|selection| match selection {
-        Selection::Field(field) => Some(field.response_key().as_str()),
-        _ => None,
-    });
-    let aliases: Vec<_> = aliases.collect();
+    let aliases = aliases(operation);
     let error = |alias: &&str| json!({"message": "simulated failure", "path": [alias], "extensions": {"code": code}});
     let errors: Vec<_> = aliases.iter().map(error).collect();
     let data: serde_json::Map<_, _> = aliases.iter().map(|alias| ((*alias).to_owned(), Value::Null)).collect();
     json!({"errors": errors, "data": data})
+}
+
+fn aliases(operation: &Operation) -> Vec<&str> {
+    let fields = operation.selection_set.selections.iter().filter_map(|selection| match selection {
+        Selection::Field(field) => Some(field.response_key().as_str()),
+        _ => None,
+    });
+    fields.collect()
 }
 
 /// Resolvers report `C0123E: message`; the code belongs into `extensions`.

@@ -3,7 +3,7 @@
 //! Nothing here knows a single type by name except the root fields; links, connections and embedded
 //! values are told apart by the schema.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use apollo_compiler::ast::Type;
@@ -23,6 +23,10 @@ type Shared<'m> = RefCell<&'m mut Account>;
 pub struct Root<'s, 'm> {
     pub account: &'s Shared<'m>,
     pub mutation: bool,
+    /// The field that fails, counted from 1.
+    pub failing: Option<usize>,
+    /// How many fields were asked for.
+    pub resolved: Cell<usize>,
 }
 
 impl ObjectValue for Root<'_, '_> {
@@ -32,6 +36,10 @@ impl ObjectValue for Root<'_, '_> {
 
     fn resolve_field<'a>(&'a self, info: &'a ResolveInfo<'a>) -> Result<ResolvedValue<'a>, FieldError> {
         let name = info.field_name();
+        self.resolved.update(|resolved| resolved + 1);
+        if self.failing == Some(self.resolved.get()) {
+            return Err(FieldError { message: "S0002E: simulated failure".into() });
+        }
         if let Some(code) = self.account.borrow_mut().take_fault(name) {
             return Err(FieldError { message: format!("{code}: simulated failure") });
         }

@@ -123,7 +123,7 @@ impl Fluent {
         let request = graphql::prepare(&request).map_err(|answer| Rejected(answer["errors"].to_string()))?;
         let mut account = self.account();
         account.origin = Some(ANOTHER_SYSTEM);
-        let answer = graphql::execute(&mut account, &request);
+        let answer = graphql::execute(&mut account, &request, None);
         account.origin = None;
         let id = answer["data"]["added"]["id"].as_str().map(str::to_owned);
         id.ok_or_else(|| Rejected(answer["errors"].to_string()))
@@ -202,6 +202,12 @@ impl Fluent {
     /// The next `times` answers to this operation announce more rows (`hasNextPage`) and have no edges.
     pub fn broken_pages(&self, operation: &str, times: u32) {
         self.account().broken_pages.push((operation.into(), times));
+    }
+
+    /// From now on queries answer what was there before the last write until so long after it, as a
+    /// replica that is behind does. Writes see everything as it is.
+    pub fn stale_reads(&self, by: Duration) {
+        self.account().stale = by.as_millis() as Millis;
     }
 
     /// From now on lists by time show a row only so long after its `updatedOn`, as an index that lags

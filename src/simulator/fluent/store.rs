@@ -41,6 +41,8 @@ impl Refusal {
 pub struct Store {
     /// Rows that were written later do not show up in lists by time.
     pub indexed_to: Millis,
+    /// Versions that were written later are not shown; the one before is.
+    pub seen_to: Millis,
     entries: BTreeMap<u64, Entry>,
     kinds: BTreeMap<String, Kind>,
     last: u64,
@@ -48,13 +50,21 @@ pub struct Store {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { indexed_to: Millis::MAX, entries: BTreeMap::new(), kinds: BTreeMap::new(), last: 0 }
+        Self {
+            indexed_to: Millis::MAX,
+            seen_to: Millis::MAX,
+            entries: BTreeMap::new(),
+            kinds: BTreeMap::new(),
+            last: 0,
+        }
     }
 }
 
 struct Entry {
     document: Arc<Document>,
     updated: Millis,
+    /// The version before.
+    before: Option<Arc<Document>>,
 }
 
 #[derive(Default)]
@@ -87,7 +97,7 @@ impl Store {
         index.ids.insert(id);
         index.updated.insert((now, id));
         index.references.entry(text(&document, "ref").to_owned()).or_default().insert(id);
-        self.entries.insert(id, Entry { document: Arc::new(document), updated: now });
+        self.entries.insert(id, Entry { document: Arc::new(document), updated: now, before: None });
         id
     }
 
@@ -98,7 +108,11 @@ impl Store {
 
     /// The entity `id`, of any kind.
     pub fn any(&self, id: u64) -> Option<Arc<Document>> {
-        self.entries.get(&id).map(|entry| entry.document.clone())
+        let entry = self.entries.get(&id)?;
+        if entry.updated <= self.seen_to {
+            return Some(entry.document.clone());
+        }
+        entry.before.clone()
     }
 
     /// The entity that a link points to.
@@ -142,6 +156,10 @@ impl Store {
         let changed = *document != *before;
         document.insert("updatedOn".into(), rfc3339(now).into());
         let stamped = std::mem::replace(&mut entry.updated, now);
+        // Several writes of one moment are one version.
+        if stamped < now {
+            entry.before = Some(before.clone());
+        }
         if let Some(index) = self.kinds.get_mut(text(&before, "__typename")) {
             index.updated.remove(&(stamped, id));
             index.updated.insert((now, id));

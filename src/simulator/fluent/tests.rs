@@ -1,6 +1,7 @@
 //! The simulator over HTTP, as a client meets it.
 
 mod access;
+mod faults;
 mod movement;
 mod writes;
 

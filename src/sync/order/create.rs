@@ -15,7 +15,8 @@ use crate::app::{App, Connection};
 use crate::clock::{self, Millis};
 use crate::commercetools::model::Order;
 use crate::config::model::MissingProduct;
-use crate::failure::{Class, Failure, Outcome, Skip, skip};
+use crate::failure::{Class, Failure, Outcome, Skip, reject, skip};
+use crate::fluent::input::CreateOrderInput;
 use crate::fluent::operation;
 use crate::queue::{Message, Note};
 use crate::remote::Error;
@@ -210,7 +211,11 @@ impl Step<'_> {
                 let names = [name];
                 match adopt::find(self.message, self.connection, &names, self.order, &mapped.input).await? {
                     Some(existing) => self.adopt(pair, existing).await,
-                    None => Err(Failure::retry(Class::Stale, error.sentence)),
+                    // Not visible yet, as far as three looks can tell.
+                    None if self.message.attempt() <= LOOKS.len() as i64 => {
+                        Err(Failure::retry(Class::Stale, error.sentence))
+                    }
+                    None => reject(taken(&mapped.input, &error)),
                 }
             }
             Err(error) if error.outcome_unknown() => Err(self.unknown(pair, error.sentence)),
@@ -367,6 +372,19 @@ pub(super) fn json_input<T: serde::Serialize>(input: &T) -> Input<'_, T> {
 #[derive(serde::Serialize)]
 pub(super) struct Input<'a, T> {
     input: &'a T,
+}
+
+/// Fluent says that something exists already, and it is not the order.
+fn taken(input: &CreateOrderInput, error: &Error) -> String {
+    let transactions = input.financial_transactions.iter().map(|transaction| transaction.reference.as_str());
+    let transactions: Vec<&str> = transactions.collect();
+    format!(
+        "Fluent has no order {}, and yet refuses to create it because something of it exists already: {} Look in Fluent \
+         for financial transactions of another order with the refs {}; remove them there, then retry.",
+        input.reference,
+        error.sentence,
+        transactions.join(", ")
+    )
 }
 
 /// It is there, whoever created it.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fluent_connector::clock::Clock;
 use fluent_connector::store::{Ending, Error, New};
 use futures_util::FutureExt;
 use serde_json::{Value, json};
@@ -25,6 +26,7 @@ on_both!(
     a_waiting_message_without_subject_is_counted_right,
     a_holder_that_was_taken_for_dead_cannot_commit,
     the_next_due_time_is_known,
+    what_waits_follows_a_clock_that_was_set_back,
 );
 
 async fn due_work_of_a_lane_is_claimed_in_order(database: Database) {
@@ -298,4 +300,23 @@ async fn the_next_due_time_is_known(database: Database) {
     let claimed = bench.one(Uuid::now_v7()).await;
     bench.wait(&claimed, "x", START + 20, false).await.unwrap();
     assert_eq!(next(&["order", "status"], START).await, Some(START + 20), "who waits looks again");
+}
+
+/// The machine's clock was an hour ahead when these were put and is right at the next start.
+async fn what_waits_follows_a_clock_that_was_set_back(database: Database) {
+    const HOUR: i64 = 3_600_000;
+    let ahead = Bench::new(database).await;
+    let soon = ahead.put(message("soon")).await;
+    ahead.clock.advance(Duration::from_millis(HOUR as u64));
+    let ready = ahead.put(New { due: START + HOUR, ..message("ready") }).await;
+    let later = ahead.put(New { due: START + HOUR + 30_000, ..message("later") }).await;
+    let Bench { database, store, .. } = ahead;
+    drop(store);
+    let clock = Clock::simulated(START + 1);
+    let bench = Bench { store: database.open(&clock).await, database, clock };
+    let follow = async || bench.write(|tx| async move { tx.follow_clock_back().await }.boxed()).await.unwrap();
+    assert_eq!(follow().await, 2);
+    let due = async |id| bench.row(id).await.due;
+    assert_eq!((due(soon).await, due(ready).await, due(later).await), (START, START + 1, START + 30_001));
+    assert_eq!(follow().await, 0);
 }

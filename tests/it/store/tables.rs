@@ -122,7 +122,7 @@ async fn a_cursor_moves_only_from_where_it_stands_and_adds_up_what_was_found(dat
     let bench = Bench::new(database).await;
     let done = |end: i64| Position::Done { end: START + end, since: START };
     let advance = async |stream: &'static str, from: Option<Position>, to: Position, found| {
-        let counted = Counted { found, late: 1 };
+        let counted = Counted { found, late: 1, settle: None };
         let moved =
             bench.write(move |tx| async move { tx.advance("main", stream, from.as_ref(), &to, counted).await }.boxed());
         moved.await.unwrap()
