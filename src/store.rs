@@ -15,6 +15,7 @@ mod lease;
 mod mapping;
 mod message;
 mod open;
+mod reclaim;
 mod retention;
 mod schedule;
 mod setting;
@@ -39,6 +40,7 @@ pub use cursor::{Counted, Cursor, Position};
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
+pub use reclaim::{DEATHS, Reclaimed};
 pub use retention::AttemptPlace;
 pub use schedule::{Pause, Plan, Scheduled};
 /// A JSON column.

@@ -8,7 +8,7 @@ use super::limits;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::Config;
-use crate::store::{Result, Store, Urgency};
+use crate::store::{DEATHS, Reclaimed, Result, Store, Urgency};
 
 /// Registers this daemon and frees what its predecessor held: an instance has one daemon, so whoever
 /// held the lease is gone, and nothing waits for it to run out.
@@ -18,21 +18,19 @@ use crate::store::{Result, Store, Urgency};
 pub async fn take_over(store: &Store, config: &Config, clock: &Clock, id: Uuid) -> Result<()> {
     let instance = instance(store, config, id);
     let until = clock.now() + config.queue.lease.millis();
-    let (freed, moved) = store
+    let (reclaimed, moved) = store
         .write(Urgency::Urgent, move |tx| {
             async move {
                 tx.prove_writable().await?;
                 let mut dead = tx.expire_leases().await?;
                 dead.extend(tx.take_lease(&instance, id, until).await?);
-                let freed = tx.reclaim(&dead).await?;
-                Ok((freed, tx.follow_clock_back().await?))
+                let reclaimed = tx.reclaim(&dead).await?;
+                Ok((reclaimed, tx.follow_clock_back().await?))
             }
             .boxed()
         })
         .await?;
-    if freed > 0 {
-        tracing::info!("{freed} messages of a daemon that is gone run again");
-    }
+    tell(reclaimed);
     if moved > 0 {
         tracing::warn!("the system clock was set back while nothing ran; {moved} messages that waited follow it");
     }
@@ -47,7 +45,7 @@ pub async fn give_back(store: &Store, id: Uuid) -> Result<()> {
     store
         .write(Urgency::Urgent, move |tx| {
             async move {
-                tx.reclaim(&[id]).await?;
+                tx.give_back(id).await?;
                 tx.drop_lease(id).await
             }
             .boxed()
@@ -84,15 +82,24 @@ pub async fn heartbeat(app: App, id: Uuid, ended: CancellationToken) {
                 .boxed()
             })
             .await;
-        if let Ok((_, daemons)) = renewed {
-            limits::share(&app, daemons);
-        }
         match renewed {
-            Ok((0, _)) => {}
-            Ok((freed, _)) => tracing::warn!("{freed} messages of a daemon that no longer answers run again"),
+            Ok((reclaimed, daemons)) => {
+                limits::share(&app, daemons);
+                tell(reclaimed);
+            }
             Err(error) if error.is_trouble() => tracing::debug!("the lease could not be renewed: {error}"),
             Err(error) => tracing::warn!("the lease could not be renewed: {error}"),
         }
+    }
+}
+
+fn tell(reclaimed: Reclaimed) {
+    let Reclaimed { ready, parked } = reclaimed;
+    if ready > 0 {
+        tracing::warn!("{ready} messages of a daemon that is gone run again");
+    }
+    if parked > 0 {
+        tracing::error!("{parked} messages are parked: {DEATHS} daemons in a row died while they ran");
     }
 }
 

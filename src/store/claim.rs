@@ -328,7 +328,7 @@ impl Tx {
             sqlx::query_as(
                 "update message set state = $1, reason = $2, detail = coalesce($3, detail), notes = coalesce($4, notes), \
                  wait_for = $5, held_since = case when $6 then null else coalesce(held_since, $7) end, due = $8, \
-                 attempts = attempts - $9, changed = $10, claim = null, holder = null \
+                 attempts = attempts - $9, deaths = 0, changed = $10, claim = null, holder = null \
                  where claim = $11 and state = 'running' returning connection, lane",
             )
             .bind(update.state)
@@ -371,77 +371,6 @@ impl Tx {
             .await?
             .rows_affected()
         }))
-    }
-
-    /// Frees what `holder` claimed without learning it: the commit of a claim was done, but its answer
-    /// was lost. `known` are the claims it works on.
-    pub async fn reclaim_unheard(&mut self, holder: Uuid, known: &BTreeSet<Uuid>) -> Result<u64> {
-        let now = self.clock.now();
-        let held: Vec<(Uuid, String, Option<String>)> = on!(&mut self.db, |c| {
-            sqlx::query_as(
-                "select distinct claim, connection, subject from message where state = 'running' and holder = $1",
-            )
-            .bind(holder)
-            .fetch_all(c)
-            .await?
-        });
-        let mut count = 0;
-        for (claim, connection, subject) in held.into_iter().filter(|(claim, ..)| !known.contains(claim)) {
-            let lanes: Vec<(String,)> = on!(&mut self.db, |c| {
-                // A subject has one holder and one claim at a time: its lock is this claim's.
-                sqlx::query(
-                    "update subject set holder = null, token = token + 1 \
-                     where connection = $1 and name = $2 and holder = $3",
-                )
-                .bind(&connection)
-                .bind(subject)
-                .bind(holder)
-                .execute(&mut *c)
-                .await?;
-                sqlx::query_as(
-                    "update message set state = 'ready', claim = null, holder = null, due = $1, changed = $1, \
-                     attempts = attempts - 1 where claim = $2 and state = 'running' returning lane",
-                )
-                .bind(now)
-                .bind(claim)
-                .fetch_all(c)
-                .await?
-            });
-            count += lanes.len() as u64;
-            for (lane,) in lanes {
-                self.tally.add(&connection, &lane, "running", -1);
-                self.tally.add(&connection, &lane, "ready", 1);
-            }
-        }
-        Ok(count)
-    }
-
-    /// Everything that these daemons held is free again, and what they ran is ready.
-    pub async fn reclaim(&mut self, dead: &[Uuid]) -> Result<u64> {
-        let now = self.clock.now();
-        let mut count = 0;
-        for daemon in dead {
-            let rows: Vec<(String, String)> = on!(&mut self.db, |c| {
-                sqlx::query("update subject set holder = null, token = token + 1 where holder = $1")
-                    .bind(daemon)
-                    .execute(&mut *c)
-                    .await?;
-                sqlx::query_as(
-                    "update message set state = 'ready', claim = null, holder = null, due = $1, changed = $1 \
-                     where state = 'running' and holder = $2 returning connection, lane",
-                )
-                .bind(now)
-                .bind(daemon)
-                .fetch_all(&mut *c)
-                .await?
-            });
-            count += rows.len() as u64;
-            for (connection, lane) in rows {
-                self.tally.add(&connection, &lane, "running", -1);
-                self.tally.add(&connection, &lane, "ready", 1);
-            }
-        }
-        Ok(count)
     }
 }
 

@@ -325,7 +325,7 @@ impl Tx {
         let changed = on!(&mut self.db, |c| {
             sqlx::query(
                 "update message set state = $1, reason = $2, detail = $3, wait_for = null, held_since = null, due = $4, \
-                 changed = $4 where id = $5 and state = $6",
+                 deaths = 0, changed = $4 where id = $5 and state = $6",
             )
             .bind(state)
             .bind(reason)
@@ -344,7 +344,7 @@ impl Tx {
         Ok(changed == 1)
     }
 
-    async fn unblock(&mut self, connection: &str, subject: &str, id: Uuid) -> Result<()> {
+    pub(super) async fn unblock(&mut self, connection: &str, subject: &str, id: Uuid) -> Result<()> {
         on!(&mut self.db, |c| {
             sqlx::query("update subject set blocked_by = null where connection = $1 and name = $2 and blocked_by = $3")
                 .bind(connection)

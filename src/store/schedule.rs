@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use sqlx::FromRow;
 use uuid::Uuid;
 
-use super::{Db, New, Put, Result, Tx, on};
+use super::{DEATHS, Db, New, Put, Result, Tx, on};
 use crate::clock::Millis;
 
 /// What is known of a job of one connection.
@@ -104,9 +104,9 @@ impl Tx {
     async fn hasten(&mut self, tick: &New) -> Result<bool> {
         let Some(subject) = &tick.subject else { return Ok(false) };
         let now = self.clock.now();
-        let open: Option<(Uuid, String, String)> = on!(&mut self.db, |c| {
+        let open: Option<(Uuid, String, String, i64)> = on!(&mut self.db, |c| {
             sqlx::query_as(
-                "select id, state, lane from message where connection = $1 and route = $2 and subject = $3 \
+                "select id, state, lane, deaths from message where connection = $1 and route = $2 and subject = $3 \
                  and state in ('ready', 'waiting', 'parked') order by created desc, id desc limit 1",
             )
             .bind(&tick.connection)
@@ -115,7 +115,11 @@ impl Tx {
             .fetch_optional(&mut *c)
             .await?
         });
-        let Some((id, state, lane)) = open else { return Ok(false) };
+        let Some((id, state, lane, deaths)) = open else { return Ok(false) };
+        // Daemons died of it; a person decides when the next one may try.
+        if deaths >= DEATHS {
+            return Ok(true);
+        }
         let hastened = on!(&mut self.db, |c| {
             sqlx::query(
                 "update message set due = case when state = 'ready' and due < $1 then due else $1 end, \

@@ -1,13 +1,16 @@
-//! Stories with the real binary: two processes on one Postgres.
+//! Stories with the real binary: two processes on one Postgres, and processes that die.
 
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use fluent_connector::remote;
+use fluent_connector::simulator::Traffic;
 use fluent_connector::simulator::commercetools::{ADA, ARTICLES};
 use serde_json::{Value, json};
 
 use crate::database::Engine;
+use crate::on_both_databases;
 use crate::world::{Settings, World};
 
 /// A connector of its own process; killed when the story ends.
@@ -58,6 +61,48 @@ fn notification(world: &World, id: &str) -> Value {
         "version": 1, "sequenceNumber": 1, "resource": {"typeId": "order", "id": id}, "resourceVersion": 1,
         "type": "OrderImported",
     })
+}
+
+on_both_databases! {
+    a_message_that_each_process_dies_of_is_parked,
+}
+
+/// What the process dies of is a kill from outside: for the queue that is the same.
+async fn a_message_that_each_process_dies_of_is_parked(engine: Engine) {
+    let seldom = "{ cron: \"0 0 1 1 *\" }";
+    let settings = Settings {
+        top: format!("schedule: {{ jobs: {{ job.order-sync: {seldom}, job.order-status-sync: {seldom} }} }}"),
+        without_push: true,
+        without_webhooks: true,
+        ..Settings::default()
+    };
+    let Some(mut world) = World::with(engine, settings).await else { return };
+    let token = world.token(&["intake:commercetools"]).await;
+    world.daemons.remove(0).stop().await;
+    let id = world.commercetools.order(Some("10001")).customer(ADA).place();
+    world.commercetools.front().traffic(Traffic { latency: Duration::from_secs(600), ..Traffic::default() });
+    let messages = "select state, coalesce(detail, '') from message where subject like 'order:%'";
+    for death in 1..=5 {
+        let process = Process::start(&world, 1).await;
+        if death == 1 {
+            let url = format!("{}/intake/commercetools/plain/main", process.url);
+            let post = remote::http_client().unwrap().post(url).bearer_auth(&token);
+            let post = post.header("content-type", "application/json").body(notification(&world, &id).to_string());
+            assert_eq!(post.send().await.unwrap().status(), 202);
+        }
+        world
+            .until("it runs", async || {
+                let rows: Vec<(String, String)> = world.database.rows(messages).await;
+                rows[0].0 == "running"
+            })
+            .await;
+        drop(process);
+    }
+    world.commercetools.front().traffic(Traffic::default());
+    let _process = Process::start(&world, 1).await;
+    let rows: Vec<(String, String)> = world.database.rows(messages).await;
+    assert_eq!((rows.len(), rows[0].0.as_str()), (1, "parked"), "{rows:?}");
+    assert!(rows[0].1.contains("died") && rows[0].1.contains("message retry"), "{rows:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -8,6 +8,7 @@ mod crowd;
 mod intake;
 mod network;
 mod operator;
+mod reclaim;
 mod retention;
 mod schema;
 mod sqlite;
@@ -116,7 +117,7 @@ impl Bench {
     }
 
     async fn reclaim(&self, dead: Uuid) -> u64 {
-        self.write(move |tx| async move { tx.reclaim(&[dead]).await }.boxed()).await.unwrap()
+        self.write(move |tx| async move { tx.reclaim(&[dead]).await }.boxed()).await.unwrap().ready
     }
 
     async fn row(&self, id: Uuid) -> Row {
