@@ -53,16 +53,16 @@ async fn intake_answers_503_until_postgres_is_back() {
             true => world.proxy().refuse(),
             false => world.proxy().cut(),
         }
-        let (url, ready) = (world.url(0), ready(world));
-        let (webhook, plain, ready) = tokio::join!(webhook.send(&url), plain.send(&url), ready);
+        let url = world.url(0);
+        let (webhook, plain) = tokio::join!(webhook.send(&url), plain.send(&url));
         for reply in [webhook, plain] {
             assert_eq!(reply.problem(), (503, "unavailable"));
             assert_eq!(reply.header("retry-after"), Some("2"));
         }
-        assert_eq!(ready, 503);
+        world.until("it is not ready", async || ready(world).await == 503).await;
         assert_eq!(Request::new("GET", "/healthz").send(&url).await.status, 200);
         world.proxy().restore();
-        world.until("it is ready again", async || self::ready(world).await == 200).await;
+        world.until("it is ready again", async || ready(world).await == 200).await;
         assert_eq!(order_state(world, &booked.shop_id), "Open", "nothing was taken");
     }
     assert_eq!(plain.send(&world.url(0)).await.status, 202);
@@ -114,7 +114,7 @@ async fn an_order_that_fluent_took_meanwhile_is_one_order() {
     world.proxy().cut();
     let created = async || !world.fluent_effects("createOrder", "ORDER").is_empty();
     world.until("Fluent has the order", created).await;
-    assert_eq!(ready(&world).await, 503, "its outcome cannot be stored now");
+    world.until("its outcome cannot be stored", async || ready(&world).await == 503).await;
     world.fluent.front().traffic(Traffic::default());
     world.proxy().restore();
     world.until("it is ready again", async || ready(&world).await == 200).await;
