@@ -407,9 +407,16 @@ impl Report {
     /// An incident is two lines, however many requests it met.
     fn judge_log(&mut self, daemon: &Daemon) {
         let said = daemon.said();
-        println!("disk-full: {} lines in the daemon's log", said.lines().count());
-        for line in said.lines().take(12) {
-            println!("    {line}");
+        let count = |what: &str| said.lines().filter(|line| line.contains(what)).count();
+        let (begun, over) = (count("Nothing is taken in meanwhile"), count("takes writes again"));
+        // What a message says of itself, and warnings about the configuration of this campaign.
+        let expected =
+            ["Nothing is taken in", "takes writes again", "again later", "the secret stands in", "the lease on"];
+        let others: Vec<&str> =
+            said.lines().filter(|line| expected.iter().all(|expected| !line.contains(expected))).collect();
+        println!("disk-full: {begun} incidents began, {over} ended, {} other lines in the log", others.len());
+        if begun != over || begun < self.fills || begun > 2 * self.fills || others.len() > 2 * self.fills {
+            self.complain(format!("the log is not what it should be: {:#?}", &others[..others.len().min(10)]));
         }
     }
 

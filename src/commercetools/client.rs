@@ -158,7 +158,9 @@ impl Client {
     ) -> Result<T, Error> {
         let body = json!({"version": version, "actions": actions});
         let answer = self.send("POST /orders/{id}", Method::POST, &format!("/orders/{id}"), &[], Some(&body)).await?;
+        // It was done, but what the Order is like now has to be looked up.
         parsed("POST /orders/{id}", &answer)
+            .map_err(|error| Error { kind: Kind::Temporary(Class::UnknownOutcome), ..error })
     }
 
     /// `GET /customers/{id}`; `None` = 404.

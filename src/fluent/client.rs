@@ -299,6 +299,10 @@ async fn grant(remote: Arc<Remote>, config: FluentRemote) -> Result<Grant, Error
             lifetime: Duration::from_secs(token.expires_in.unwrap_or(3600)),
         });
     }
+    if answer.status.is_success() {
+        let sentence = format!("Fluent answered {operation} with something unreadable.");
+        return Err(Error { kind: Kind::Temporary(Class::Server), ..setup(sentence) });
+    }
     let class = if answer.status.is_server_error() { Class::Server } else { Class::Unauthorized };
     Err(Error {
         kind: Kind::Temporary(class),

@@ -153,6 +153,11 @@ impl Front {
         lock(&self.rules).clear();
     }
 
+    /// How many rules can still hit something.
+    pub fn armed(&self) -> usize {
+        lock(&self.rules).iter().filter(|(rule, _)| rule.times != Some(0)).count()
+    }
+
     /// While down, every connection is cut before the platform looks at the request.
     pub fn down(&self, down: bool) {
         self.down.store(down, Ordering::SeqCst);

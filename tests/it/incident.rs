@@ -45,8 +45,7 @@ async fn writable(world: &World, writable: bool) {
                        where datname = current_database() and pid <> pg_backend_pid()";
             // Connections that are open keep the setting they began with.
             let change = format!(
-                "set default_transaction_read_only = off; \
-                 alter database {name} set default_transaction_read_only = {setting}; {end}"
+                "begin read write; alter database {name} set default_transaction_read_only = {setting}; commit; {end}"
             );
             world.database.execute(&change).await;
         }

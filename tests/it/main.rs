@@ -8,6 +8,7 @@ mod cli;
 mod customers;
 mod database;
 mod database_gone;
+mod faults;
 mod golden_commercetools_to_fluent;
 mod golden_fluent_to_commercetools;
 mod incident;
