@@ -50,7 +50,7 @@ const OF_COMMERCETOOLS: [&str; 3] = ["GET /orders/{id}", "GET /customers/{id}", 
 const OPEN: [Fault; 6] =
     [Fault::LostAnswer, Fault::HalfBody, Fault::Slow(TOO_SLOW), Fault::Silent, Fault::InvalidJson, Fault::NullData];
 /// Milliseconds, well over what a call may take here.
-const TOO_SLOW: u32 = 5_000;
+const TOO_SLOW: u32 = 8_000;
 
 async fn a_connection_that_is_reset(engine: Engine) {
     everywhere(engine, Fault::Reset).await;
@@ -91,14 +91,18 @@ async fn an_answer_that_is_slow_but_comes(engine: Engine) {
 /// One fault after the other at every operation, each in the middle of an order of its own, with an
 /// order beside it that must not notice.
 async fn everywhere(engine: Engine, fault: Fault) {
-    let Some(world) = World::with(engine, impatient()).await else { return };
+    let settings = || match fault {
+        Fault::Silent | Fault::Slow(TOO_SLOW) => impatient(),
+        _ => Settings::default(),
+    };
+    let Some(world) = World::with(engine, settings()).await else { return };
     let mut day = Day::new(world);
     let shop = OF_COMMERCETOOLS.into_iter().filter(|_| !fault.is_graphql());
     let operations: Vec<&str> = OF_FLUENT.into_iter().chain(shop).collect();
     for operation in &operations {
         day.order(operation, Some(fault)).await;
     }
-    let Some(world) = World::with(engine, impatient()).await else { return };
+    let Some(world) = World::with(engine, Settings::default()).await else { return };
     let mut calm = Day::new(world);
     for operation in &operations {
         calm.order(operation, None).await;
@@ -114,9 +118,9 @@ async fn everywhere(engine: Engine, fault: Fault) {
     }
 }
 
-/// Calls end after a second; long enough for a busy machine.
+/// Calls end after two seconds; long enough for a busy machine.
 fn impatient() -> Settings {
-    let over = "connections: [{ name: main, fluent: { timeout: 1s }, commercetools: { timeout: 1s } }]".to_owned();
+    let over = "connections: [{ name: main, fluent: { timeout: 2s }, commercetools: { timeout: 2s } }]".to_owned();
     Settings { over, ..Settings::default() }
 }
 
