@@ -104,7 +104,8 @@ impl Upsert<'_> {
                     self.update(&person.username).await?;
                     Ok(person)
                 }
-                None => Err(error.into()),
+                // Its reads are behind its writes.
+                None => Err(self.message.not_there_yet(error.sentence)),
             },
             Err(error) => Err(error.into()),
         }
