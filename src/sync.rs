@@ -2,6 +2,7 @@
 
 pub mod attribute;
 pub mod canonical;
+pub mod category;
 pub mod country;
 pub mod custom_fields;
 pub mod customer;
@@ -12,6 +13,7 @@ pub mod order_lookup;
 pub mod order_status;
 pub mod order_update;
 pub mod poll;
+pub mod product;
 pub mod slice;
 pub mod text;
 
