@@ -16,7 +16,7 @@ use super::answer::{self, Problem};
 use super::auth::{self, Access, Peer};
 use super::body::{self, Sent};
 use crate::app::Connection;
-use crate::commercetools::notification::{Notification, Subject};
+use crate::commercetools::notification::{Notification, Subject, Taken};
 use crate::queue::Draft;
 use crate::store::{Ending, Put, Source};
 
@@ -85,8 +85,7 @@ fn drafts(surface: &Surface, connection: &Connection, body: &Bytes) -> Result<Ve
 
 fn draft(surface: &Surface, connection: &Connection, notification: Notification, raw: Vec<u8>) -> Draft {
     let (queue, name) = (surface.queue(), &connection.config.name);
-    let own = &connection.config.commercetools.client_id;
-    match notification.subject(own) {
+    match notification.subject(Taken::by(&connection.config)) {
         Subject::Route(route) => {
             let (id, type_id) = (&notification.resource_id, notification.resource_type.as_str());
             queue

@@ -5,15 +5,33 @@
 //! `category:<id>`; `job.category-sync` (in `poll`) finds what no notification told of. The pure
 //! part is [`to_fluent`]. Field table: `commercetools-to-fluent`, section 2.
 
+pub mod inbox;
+pub mod poll;
+pub mod send;
+
 use serde::{Deserialize, Serialize};
 
 use super::attribute::{self, own};
 use super::text::{Notes, clean, fits, localized, present};
 use crate::commercetools::catalogue::Category;
 use crate::config::model::Connection;
+use crate::config::timing::Timing;
 use crate::failure::Failure;
 use crate::fluent::catalogue::{CategoryKey, CreateCategoryInput, UpdateCategoryInput};
 use crate::fluent::input::{AttributeInput, ProductCatalogueKey};
+use crate::queue::Routes;
+
+/// Registers this flow's routes.
+pub fn register(routes: &mut Routes) {
+    routes.inbox("commercetools.category-changed", inbox::changed);
+    routes.inbox("commercetools.category-deleted", inbox::deleted);
+    routes.outbox("fluent.upsert-category", send::upsert);
+    routes.outbox("fluent.deactivate-category", send::deactivate);
+    routes.job("job.category-sync", poll::sync).timed(|connection| {
+        let config = &connection.category;
+        (config.enabled && !config.poll.0.is_zero()).then(|| Timing::every(config.poll))
+    });
+}
 
 /// Mapping kind of categories.
 pub const KIND: &str = "category";

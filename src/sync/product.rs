@@ -7,7 +7,13 @@
 //! `commercetools-to-fluent`, section 3.
 
 pub mod attributes;
+pub mod deactivate;
+pub mod inbox;
+pub mod plan;
+pub mod poll;
 pub mod prices;
+pub mod read;
+pub mod upsert;
 pub mod written;
 
 use super::attribute::{self, own};
@@ -16,9 +22,24 @@ use super::text::{Notes, clean, fits, localized, present};
 use crate::clock::Millis;
 use crate::commercetools::catalogue::{ProductProjection, ProductVariant};
 use crate::config::model::Connection;
+use crate::config::timing::Timing;
 use crate::failure::Failure;
 use crate::fluent::catalogue::{CategoryKey, CreateStandardProductInput, CreateVariantProductInput, TaxTypeInput};
 use crate::fluent::input::{AttributeInput, ProductKey};
+use crate::queue::Routes;
+
+/// Registers this flow's routes.
+pub fn register(routes: &mut Routes) {
+    routes.inbox("commercetools.product-changed", inbox::changed);
+    routes.inbox("commercetools.product-unpublished", inbox::unpublished);
+    routes.inbox("commercetools.product-deleted", inbox::deleted);
+    routes.outbox("fluent.upsert-product", upsert::upsert);
+    routes.outbox("fluent.deactivate-product", deactivate::deactivate);
+    routes.job("job.product-sync", poll::sync).timed(|connection| {
+        let config = &connection.product;
+        (config.enabled && !config.poll.0.is_zero()).then(|| Timing::every(config.poll))
+    });
+}
 
 /// Mapping kind of standard products; commercetools id = product id.
 pub const KIND: &str = "product";
