@@ -21,6 +21,8 @@ pub struct Notification {
     pub resource_version: i64,
     /// API client that made the change.
     pub client_id: Option<String>,
+    /// SKU that the resource belongs to, if it is told (prices).
+    pub sku: Option<String>,
     /// It concerns only what is not published (product messages).
     pub staged: bool,
 }
@@ -111,6 +113,7 @@ impl Notification {
             sequence_number: platform.get("sequenceNumber").and_then(Value::as_i64),
             resource_version: version.and_then(Value::as_i64).unwrap_or(0),
             client_id: text("/lastModifiedBy/clientId"),
+            sku: text("/resourceUserProvidedIdentifiers/sku").or_else(|| text("/standalonePrice/sku")),
             staged: platform.get("staged").and_then(Value::as_bool).unwrap_or(false),
         })
     }
@@ -120,6 +123,14 @@ impl Notification {
         match self.sequence_number {
             Some(number) => format!("{}@{number}", self.resource_id),
             None => format!("{}#{}", self.resource_id, self.resource_version),
+        }
+    }
+
+    /// What orders the work that follows: `order:<id>`; a price belongs to its SKU.
+    pub fn ordering(&self) -> String {
+        match &self.sku {
+            Some(sku) if self.resource_type == "standalone-price" => format!("sku:{sku}"),
+            _ => format!("{}:{}", self.resource_type, self.resource_id),
         }
     }
 
@@ -138,6 +149,10 @@ impl Notification {
             }
             "category" => self.of_category(),
             "product" => self.of_product(taken.product_changes),
+            // All of its messages; a change says no more than they do.
+            "standalone-price" if self.message_type.starts_with("StandalonePrice") => {
+                Subject::Route("commercetools.price-changed")
+            }
             _ => self.of_no_concern(),
         }
     }

@@ -87,12 +87,16 @@ fn draft(surface: &Surface, connection: &Connection, notification: Notification,
     let (queue, name) = (surface.queue(), &connection.config.name);
     match notification.subject(Taken::by(&connection.config)) {
         Subject::Route(route) => {
-            let (id, type_id) = (&notification.resource_id, notification.resource_type.as_str());
+            let id = &notification.resource_id;
+            let mut payload = json!({"id": id, "type": notification.message_type});
+            if let Some(sku) = &notification.sku {
+                payload["sku"] = sku.as_str().into();
+            }
             queue
                 .draft(name, route, notification.key(), Source::Plain)
-                .subject(format!("{type_id}:{id}"))
+                .subject(notification.ordering())
                 .at_least(notification.resource_version)
-                .payload(json!({"id": id, "type": notification.message_type}))
+                .payload(payload)
                 .body(raw)
         }
         Subject::Skip(skip, why) => {

@@ -130,12 +130,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Was the pair that `<kind>:<commercetools id>` names written after `since`?
+    /// Was the pair that `<kind>:<commercetools id>` names written at `since` or later, and is it in use?
+    /// In the same millisecond counts: whoever waits looks once too often rather than too late.
     pub(super) async fn written_since(&mut self, connection: &str, key: &str, since: Millis) -> Result<bool> {
         let Some((kind, id)) = key.split_once(':') else { return Ok(false) };
         let written: Option<Millis> = on!(&mut self.db, |c| {
             sqlx::query_scalar(
-                "select written from mapping where connection = $1 and kind = $2 and commercetools_id = $3",
+                "select written from mapping where connection = $1 and kind = $2 and commercetools_id = $3 \
+                 and state = 'active'",
             )
             .bind(connection)
             .bind(kind)
@@ -143,7 +145,7 @@ impl Tx {
             .fetch_optional(c)
             .await?
         });
-        Ok(written.is_some_and(|written| written > since))
+        Ok(written.is_some_and(|written| written >= since))
     }
 }
 

@@ -24,12 +24,17 @@ pub fn connection<'a>(app: &'a App, message: &Message) -> Result<&'a Connection,
     app.connection(message.connection()).ok_or_else(|| Failure::retry(Class::Setup, "The connection is off."))
 }
 
-/// The message that follows from `message` for one version of the source: once per version, unless
-/// something else than the version is the reason (C 1.3.3).
-pub fn next(message: &Message, route: &str, of: (&str, &str), version: i64) -> Draft {
+/// The message that follows from `message` for one version of the source: once per version, unless the
+/// same version is handled `again`, or for a cause that stands in the key of `message` (C 1.3.3).
+pub fn next(message: &Message, route: &str, of: (&str, &str), version: i64, again: bool) -> Draft {
     let (kind, id) = of;
-    let key = format!("{id}#{version}");
-    let key = if message.key() == key { key } else { format!("{key}@{}", message.key()) };
+    let versioned = message.key().strip_prefix(id).is_some_and(|rest| rest.starts_with('#'));
+    let cause = match message.key().split_once('@') {
+        _ if again => Some(message.key()),
+        Some((_, cause)) if versioned => Some(cause),
+        _ => None,
+    };
+    let key = cause.map_or_else(|| format!("{id}#{version}"), |cause| format!("{id}#{version}@{cause}"));
     message.next(route, key).subject(format!("{kind}:{id}")).at_least(version).payload(json!({"id": id}))
 }
 

@@ -1,7 +1,7 @@
 //! Products, commercetools → Fluent: one STANDARD product and a VARIANT product per variant.
 //!
 //! Routes `commercetools.product-changed`, `commercetools.product-unpublished`,
-//! `commercetools.product-deleted` (in `inbox`), `fluent.upsert-product` (in `upsert`) and
+//! `commercetools.product-deleted` (in `inbox`), `commercetools.price-changed` (in `price`), `fluent.upsert-product` (in `upsert`) and
 //! `fluent.deactivate-product` (in `deactivate`), all of subject `product:<id>`; `job.product-sync`
 //! (in `poll`) finds what no notification told of. The pure part is [`to_fluent`]. Field tables:
 //! `commercetools-to-fluent`, section 3.
@@ -11,6 +11,7 @@ pub mod deactivate;
 pub mod inbox;
 pub mod plan;
 pub mod poll;
+pub mod price;
 pub mod prices;
 pub mod read;
 pub mod upsert;
@@ -33,6 +34,7 @@ pub fn register(routes: &mut Routes) {
     routes.inbox("commercetools.product-changed", inbox::changed);
     routes.inbox("commercetools.product-unpublished", inbox::unpublished);
     routes.inbox("commercetools.product-deleted", inbox::deleted);
+    routes.inbox("commercetools.price-changed", price::changed);
     routes.outbox("fluent.upsert-product", upsert::upsert);
     routes.outbox("fluent.deactivate-product", deactivate::deactivate);
     routes.job("job.product-sync", poll::sync).timed(|connection| {

@@ -29,6 +29,7 @@ on_both_databases! {
     a_product_does_not_wait_for_a_category_for_long,
     a_price_begins_at_its_time,
     a_variant_without_sku_is_told_once,
+    a_standalone_price_reaches_its_variant,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -324,7 +325,9 @@ async fn a_product_does_not_wait_for_a_category_for_long(engine: Engine) {
     assert_eq!(waiting, format!("Waiting for category {women} (then sent without it)."));
     world.pass(6 * MINUTE, MINUTE).await;
     assert_eq!(fluent_product(&world, "SHIRT-M")["categories"], json!([]));
-    assert_eq!(world.notes("product.incomplete").await, [format!("Product shirt was sent without category {women}.")]);
+    let waiting = world.newest("fluent.upsert-product").await;
+    let sentence = format!("Product shirt was sent without category {women} and is sent again when that arrives.");
+    assert_eq!((waiting.state.as_str(), waiting.detail), ("waiting", Some(sentence)));
 
     world.commercetools.put("categories", category("women", "Women", None));
     world.settle().await;
@@ -368,6 +371,27 @@ async fn a_variant_without_sku_is_told_once(engine: Engine) {
     world.pass(20 * MINUTE, 5 * MINUTE).await;
     assert_eq!(world.parked().await.len(), 1, "a later update that changes nothing does not tell it again");
     world.nothing_lost().await;
+}
+
+async fn a_standalone_price_reaches_its_variant(engine: Engine) {
+    let Some(world) = World::new(engine).await else { return };
+    let price = |cents: i64| {
+        let value = json!({"type": "centPrecision", "currencyCode": "EUR", "centAmount": cents, "fractionDigits": 2});
+        json!({"id": "6fff7495-1574-430c-9980-0823833732ff", "sku": "SHIRT-M", "value": value, "active": true})
+    };
+    world.commercetools.put("standalone-prices", price(1_000));
+    let mut shirt = product("shirt", "Shirt", &[], vec![variant("SHIRT-M", 2_999), variant("SHIRT-L", 2_999)]);
+    shirt["priceMode"] = "Standalone".into();
+    world.commercetools.put("products", shirt);
+    world.settle().await;
+    assert_eq!(fluent_product(&world, "SHIRT-M")["prices"][0]["value"].as_f64(), Some(10.0));
+    assert_eq!(fluent_product(&world, "SHIRT-L")["prices"], json!([]), "embedded prices do not count");
+    let before = writes(&world).len();
+    world.commercetools.put("standalone-prices", price(1_250));
+    world.settle().await;
+    assert_eq!(fluent_product(&world, "SHIRT-M")["prices"][0]["value"], json!(12.5));
+    assert_eq!(writes(&world)[before..], ["updateVariantProduct"]);
+    quiet(&world).await;
 }
 
 fn put_shirt(world: &World, key: &str, categories: &[&str], skus: &[&str]) -> String {

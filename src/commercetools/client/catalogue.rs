@@ -53,6 +53,16 @@ impl Client {
         self.defined("GET /{projectKey}", "").await
     }
 
+    /// The SKU of a standalone price; `None` = 404.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn sku_of_price(&self, id: &str) -> Result<Option<String>, Error> {
+        let operation = "GET /standalone-prices/{id}";
+        let price: Option<StandalonePrice> = self.find(operation, &format!("/standalone-prices/{id}"), &[]).await?;
+        Ok(price.map(|price| price.sku))
+    }
+
     /// All standalone prices of these SKUs that are active.
     ///
     /// # Errors

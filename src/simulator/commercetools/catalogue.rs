@@ -115,6 +115,17 @@ pub(super) fn deleted(product: &Value) -> Event {
     Event::new("ProductDeleted", json!({"currentProjection": published(product), "removedImageUrls": []}))
 }
 
+/// A new price, or one that was edited.
+pub(super) fn price_event(before: Option<&Value>, after: &Value) -> Event {
+    match before {
+        None => Event::new("StandalonePriceCreated", json!({"standalonePrice": after})),
+        Some(before) => {
+            let fields = json!({"value": after["value"], "oldValue": before["value"], "staged": false});
+            Event::new("StandalonePriceValueChanged", fields)
+        }
+    }
+}
+
 /// A projection without what moves by itself.
 fn content(projection: &Value) -> Value {
     let mut content = projection.clone();

@@ -43,6 +43,7 @@ pub(super) fn events(type_id: &str, before: Option<&Value>, after: &Value) -> Ve
         }
         ("category", _) => catalogue::category_events(before, after),
         ("product", _) => catalogue::product_events(before, after),
+        ("standalone-price", _) => vec![catalogue::price_event(before, after)],
         // Channels, Types and States have no messages (A5).
         _ => Vec::new(),
     }
@@ -147,7 +148,7 @@ pub(super) fn message(
         "createdAt": at,
         "lastModifiedAt": at,
     });
-    let identifiers: Map<String, Value> = ["key", "externalId", "orderNumber", "customerNumber"]
+    let identifiers: Map<String, Value> = ["key", "externalId", "orderNumber", "customerNumber", "sku"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), document.get(name)?.clone())))
         .collect();

@@ -22,12 +22,13 @@ pub async fn changed(app: App, message: Message) -> Outcome {
     let Some(category) = read(&message, connection, &id).await? else {
         return gone(&message, connection, row.as_ref(), &id);
     };
+    let again = row.as_ref().is_some_and(|row| row.commercetools_version >= category.version);
     if let Some(row) = send::unchanged(&app, &message, connection, &category, row).await? {
         send::seen(&message, row, category.version);
         message.unchanged();
         return Ok(());
     }
-    message.then([next(&message, "fluent.upsert-category", (KIND, &id), category.version)]);
+    message.then([next(&message, "fluent.upsert-category", (KIND, &id), category.version, again)]);
     message.tell(format!("category {} goes to Fluent", super::reference(&category)));
     Ok(())
 }
@@ -43,7 +44,7 @@ pub async fn deleted(app: App, message: Message) -> Outcome {
         return skip(Skip::Ignored, "Categories are switched off for this connection.");
     }
     if let Some(category) = connection.commercetools.on(message.call()).category(&id).await? {
-        message.then([next(&message, "commercetools.category-changed", (KIND, &id), category.version)]);
+        message.then([next(&message, "commercetools.category-changed", (KIND, &id), category.version, true)]);
         message.tell(format!("category {} is there all the same", super::reference(&category)));
         return Ok(());
     }
@@ -81,7 +82,7 @@ pub fn gone(message: &Message, connection: &Connection, row: Option<&Mapping>, i
     if connection.config.category.on_delete == crate::config::model::OnGone::Ignore {
         return skip(Skip::Ignored, format!("Category {name} was deleted; category.on_delete leaves it in Fluent."));
     }
-    message.then([next(message, "fluent.deactivate-category", (KIND, id), 0)]);
+    message.then([next(message, "fluent.deactivate-category", (KIND, id), 0, true)]);
     message.tell(format!("category {name} is gone"));
     Ok(())
 }

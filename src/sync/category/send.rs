@@ -65,7 +65,7 @@ pub async fn deactivate(app: App, message: Message) -> Outcome {
     }
     // It may be back since this was decided.
     if let Some(category) = connection.commercetools.on(message.call()).category(&id).await? {
-        message.then([next(&message, "commercetools.category-changed", (KIND, &id), category.version)]);
+        message.then([next(&message, "commercetools.category-changed", (KIND, &id), category.version, true)]);
         return skip(Skip::Superseded, format!("Category {name} is there again."));
     }
     let input = json!({"input": deactivation(&name, &connection.config)});

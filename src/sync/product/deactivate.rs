@@ -27,7 +27,7 @@ pub async fn deactivate(app: App, message: Message) -> Outcome {
     };
     // It may be published again since this was decided.
     if let Some(product) = connection.commercetools.on(message.call()).product_projection(&id).await? {
-        message.then([next(&message, "commercetools.product-changed", (KIND, &id), product.version)]);
+        message.then([next(&message, "commercetools.product-changed", (KIND, &id), product.version, true)]);
         return skip(Skip::Superseded, format!("Product {} is published again.", label(&product)));
     }
     let mut variants = variants(&app, &message, &row).await?;

@@ -36,7 +36,8 @@ pub async fn changed(app: App, message: Message) -> Outcome {
         message.unchanged();
         return Ok(());
     }
-    message.then([next(&message, "fluent.upsert-product", (KIND, &id), plan.product.version)]);
+    let again = plan.standard.row.commercetools_version >= plan.product.version;
+    message.then([next(&message, "fluent.upsert-product", (KIND, &id), plan.product.version, again)]);
     message.tell(format!("product {} goes to Fluent", label(&plan.product)));
     Ok(())
 }
@@ -65,7 +66,7 @@ async fn no_longer(app: App, message: Message) -> Outcome {
         return skip(Skip::Ignored, "Products are switched off for this connection.");
     }
     if let Some(product) = connection.commercetools.on(message.call()).product_projection(&id).await? {
-        message.then([next(&message, "commercetools.product-changed", (KIND, &id), product.version)]);
+        message.then([next(&message, "commercetools.product-changed", (KIND, &id), product.version, true)]);
         message.tell(format!("product {} is published all the same", label(&product)));
         return Ok(());
     }
@@ -105,7 +106,7 @@ pub async fn gone(message: &Message, connection: &Connection, row: Option<&Mappi
     if rule == OnGone::Ignore {
         return skip(Skip::Ignored, format!("Product {name} was {what}; the configuration leaves it in Fluent."));
     }
-    message.then([next(message, "fluent.deactivate-product", (KIND, id), 0)]);
+    message.then([next(message, "fluent.deactivate-product", (KIND, id), 0, true)]);
     message.tell(format!("product {name} was {what}"));
     Ok(())
 }
