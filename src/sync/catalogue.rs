@@ -78,7 +78,7 @@ pub fn explained(error: Error, connection: &Connection) -> Failure {
 /// Tells what the mapping cut or left out.
 pub fn note(message: &Message, notes: &Notes) {
     for (field, count) in &notes.cuts {
-        let sentence = format!("{count} values of {field} were longer than Fluent allows and were cut or left out.");
+        let sentence = format!("{count} values of {field} were too long and were cut or left out.");
         message.note(Note::new("text.cut", sentence));
     }
 }

@@ -117,7 +117,8 @@ async fn what_no_notification_told_is_found_by_the_poll(engine: Engine) {
     put_shirt(&world, "shirt", &["shirts"], &["SHIRT-M"]);
     world.commercetools.put("categories", category("shirts", "Shirts", Some("women")));
     world.commercetools.put("categories", category("women", "Women", None));
-    world.pass(20 * MINUTE, MINUTE).await;
+    // The walk comes after 15 minutes; what waits for another row looks again every five.
+    world.pass(30 * MINUTE, MINUTE).await;
     assert_eq!(fluent_category(&world, "shirts")["parentCategory"]["ref"], "women");
     assert_eq!(fluent_product(&world, "shirt")["categories"][0]["ref"], "shirts");
     assert_eq!(writes(&world).len(), 4, "each of them once: {:?}", writes(&world));
@@ -385,7 +386,7 @@ async fn a_standalone_price_reaches_its_variant(engine: Engine) {
     world.commercetools.put("products", shirt);
     world.settle().await;
     assert_eq!(fluent_product(&world, "SHIRT-M")["prices"][0]["value"].as_f64(), Some(10.0));
-    assert_eq!(fluent_product(&world, "SHIRT-L")["prices"], json!([]), "embedded prices do not count");
+    assert_eq!(fluent_product(&world, "SHIRT-L")["prices"], Value::Null, "embedded prices do not count");
     let before = writes(&world).len();
     world.commercetools.put("standalone-prices", price(1_250));
     world.settle().await;

@@ -179,7 +179,7 @@ impl Step<'_> {
         row.last_message = Some(self.message.id());
         set_extra(&mut row, &self.mapped.written());
         self.message.with(move |tx| Box::pin(async move { tx.put_mapping(&row).await }));
-        self.message.tell(format!("category {} is in Fluent", self.name()));
+        self.message.tell(format!("category {} is in Fluent", self.label()));
         Ok(())
     }
 
@@ -255,7 +255,7 @@ impl Step<'_> {
         if row.fluent_ref.is_some() {
             return Ok(());
         }
-        let (name, store) = (self.name(), self.app.store());
+        let (name, store) = (self.label(), self.app.store());
         let holder = store.read().await?.mapping_by_fluent_ref(self.message.connection(), KIND, name).await?;
         if holder.is_some() {
             return Err(self.taken());
@@ -270,11 +270,11 @@ impl Step<'_> {
         Failure::rejected(format!(
             "Fluent already has a category {} that belongs to another commercetools category. Rename one of the keys, \
              then retry.",
-            self.name()
+            self.label()
         ))
     }
 
-    fn name(&self) -> &str {
+    fn label(&self) -> &str {
         &self.mapped.create.reference
     }
 }
