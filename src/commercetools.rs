@@ -1,6 +1,7 @@
 //! commercetools: what we read there and what we send there. Knows nothing of Fluent and maps nothing.
 
 pub mod action;
+pub mod catalogue;
 pub mod client;
 pub mod known;
 pub mod model;

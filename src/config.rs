@@ -4,6 +4,7 @@
 //! everything that is wrong with its place; [`check()`] looks at what the values mean together.
 //! Secrets stay where they are until [`value::Secret::read`].
 
+pub mod catalogue;
 mod check;
 mod environment;
 pub mod flows;

@@ -1,5 +1,6 @@
 //! Fluent Commerce: what we read there and what we send there. Knows nothing of commercetools and maps nothing.
 
+pub mod catalogue;
 pub mod client;
 pub mod input;
 pub mod model;

@@ -2,6 +2,8 @@
 
 pub mod attribute;
 pub mod canonical;
+pub mod catalogue;
+pub mod category;
 pub mod country;
 pub mod custom_fields;
 pub mod customer;
@@ -12,8 +14,10 @@ pub mod order_lookup;
 pub mod order_status;
 pub mod order_update;
 pub mod poll;
+pub mod product;
 pub mod slice;
 pub mod text;
+pub mod walk;
 
 #[cfg(test)]
 mod fixture;
@@ -22,6 +26,8 @@ use crate::queue::Routes;
 
 /// Registers every standard flow.
 pub fn register(routes: &mut Routes) {
+    category::register(routes);
+    product::register(routes);
     order::register(routes);
     order_status::register(routes);
     order_update::register(routes);

@@ -1,6 +1,8 @@
 //! Client of the commercetools HTTP API: the operations the flows need, each with its error table
 //! (platform-commercetools.md A2, A4).
 
+mod catalogue;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,9 +45,12 @@ struct Project {
 const DEFINITION: Millis = 600_000;
 
 /// The project's settings (`GET /{projectKey}`, A5) as far as they matter here.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Settings {
     pub messages: Messages,
+    /// `Classic` (also if absent), `Modular` or `InMigration` (A10).
+    pub product_catalog_model: Option<String>,
 }
 
 /// Are Messages kept, so that they can be queried? Subscriptions deliver them in any case.

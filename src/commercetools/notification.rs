@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 
+use crate::config::model::Connection;
 use crate::failure::Skip;
 
 /// One notification, reduced to identities; the resource is read again anyway.
@@ -20,6 +21,10 @@ pub struct Notification {
     pub resource_version: i64,
     /// API client that made the change.
     pub client_id: Option<String>,
+    /// SKU that the resource belongs to, if it is told (prices).
+    pub sku: Option<String>,
+    /// It concerns only what is not published (product messages).
+    pub staged: bool,
 }
 
 /// Where a notification goes.
@@ -28,6 +33,36 @@ pub enum Subject {
     Route(&'static str),
     Skip(Skip, String),
 }
+
+/// What decides whether a notification is taken.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken<'a> {
+    /// The API client we write with.
+    pub own_client: &'a str,
+    /// Are change notifications of products taken, beside their messages?
+    pub product_changes: bool,
+}
+
+impl<'a> Taken<'a> {
+    /// As configured.
+    pub fn by(connection: &'a Connection) -> Self {
+        Self {
+            own_client: &connection.commercetools.client_id,
+            product_changes: connection.product.accept_change_notifications,
+        }
+    }
+}
+
+/// Message types after which a published product may look different (C 3.1); prices beside these.
+const PRODUCT_CHANGED: &[&str] = &[
+    "ProductPublished",
+    "ProductCreated",
+    "ProductVariantAdded",
+    "ProductVariantDeleted",
+    "ProductAddedToCategory",
+    "ProductRemovedFromCategory",
+    "ProductImageAdded",
+];
 
 /// Message types after which an order may have to be created (C 5.1).
 pub const ORDER_CREATED: &[&str] = &[
@@ -78,6 +113,8 @@ impl Notification {
             sequence_number: platform.get("sequenceNumber").and_then(Value::as_i64),
             resource_version: version.and_then(Value::as_i64).unwrap_or(0),
             client_id: text("/lastModifiedBy/clientId"),
+            sku: text("/resourceUserProvidedIdentifiers/sku").or_else(|| text("/standalonePrice/sku")),
+            staged: platform.get("staged").and_then(Value::as_bool).unwrap_or(false),
         })
     }
 
@@ -89,12 +126,20 @@ impl Notification {
         }
     }
 
-    /// Which route this concerns; `own_client` is the API client we write with.
-    pub fn subject(&self, own_client: &str) -> Subject {
+    /// What orders the work that follows: `order:<id>`; a price belongs to its SKU.
+    pub fn ordering(&self) -> String {
+        match &self.sku {
+            Some(sku) if self.resource_type == "standalone-price" => format!("sku:{sku}"),
+            _ => format!("{}:{}", self.resource_type, self.resource_id),
+        }
+    }
+
+    /// Which route this concerns.
+    pub fn subject(&self, taken: Taken<'_>) -> Subject {
         if self.resource_type == "subscription" {
             return Subject::Skip(Skip::Ignored, "The test notification of a new subscription.".into());
         }
-        let ours = self.client_id.as_deref() == Some(own_client);
+        let ours = self.client_id.as_deref() == Some(taken.own_client);
         if ours && self.sequence_number.is_some() && CAUSED_BY_US.contains(&self.message_type.as_str()) {
             return Subject::Skip(Skip::OwnWrite, format!("{} was caused by ourselves.", self.message_type));
         }
@@ -102,8 +147,44 @@ impl Notification {
             "order" if ORDER_CREATED.contains(&self.message_type.as_str()) => {
                 Subject::Route("commercetools.order-created")
             }
-            kind => Subject::Skip(Skip::Ignored, format!("No route takes {} of {kind}.", self.message_type)),
+            "category" => self.of_category(),
+            "product" => self.of_product(taken.product_changes),
+            // All of its messages; a change says no more than they do.
+            "standalone-price" if self.message_type.starts_with("StandalonePrice") => {
+                Subject::Route("commercetools.price-changed")
+            }
+            _ => self.of_no_concern(),
         }
+    }
+
+    /// Renames and moves have no Message, so changes are what tells (C 2.1).
+    fn of_category(&self) -> Subject {
+        match self.message_type.as_str() {
+            "ResourceCreated" | "ResourceUpdated" | "CategoryCreated" | "CategorySlugChanged" => {
+                Subject::Route("commercetools.category-changed")
+            }
+            "ResourceDeleted" => Subject::Route("commercetools.category-deleted"),
+            _ => self.of_no_concern(),
+        }
+    }
+
+    /// Changes tell of stock and staged edits, too; they are taken only if that is wanted (C 3.1).
+    fn of_product(&self, changes: bool) -> Subject {
+        match self.message_type.as_str() {
+            kind if PRODUCT_CHANGED.contains(&kind) || kind.starts_with("ProductPrice") => match self.staged {
+                true => Subject::Skip(Skip::Ignored, format!("{kind} concerns what is not published.")),
+                false => Subject::Route("commercetools.product-changed"),
+            },
+            "ProductUnpublished" => Subject::Route("commercetools.product-unpublished"),
+            "ProductDeleted" => Subject::Route("commercetools.product-deleted"),
+            "ResourceCreated" | "ResourceUpdated" if changes => Subject::Route("commercetools.product-changed"),
+            "ResourceDeleted" if changes => Subject::Route("commercetools.product-deleted"),
+            _ => self.of_no_concern(),
+        }
+    }
+
+    fn of_no_concern(&self) -> Subject {
+        Subject::Skip(Skip::Ignored, format!("No route takes {} of {}.", self.message_type, self.resource_type))
     }
 }
 
@@ -112,6 +193,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    const OURS: Taken<'static> = Taken { own_client: "ours", product_changes: false };
 
     fn message(kind: &str, client: &str) -> Value {
         json!({"notificationType": "Message", "projectKey": "p", "id": "m", "version": 1, "sequenceNumber": 3,
@@ -125,7 +208,7 @@ mod tests {
         let event = json!({"specversion": "1.0", "id": "e", "data": message("OrderCreated", "shop")});
         assert_eq!(platform, Notification::read(event).unwrap());
         assert_eq!(platform.key(), "o-1@3");
-        assert_eq!(platform.subject("ours"), Subject::Route("commercetools.order-created"));
+        assert_eq!(platform.subject(OURS), Subject::Route("commercetools.order-created"));
     }
 
     #[test]
@@ -133,10 +216,42 @@ mod tests {
         let change = json!({"notificationType": "ResourceUpdated", "projectKey": "p", "version": 9,
                             "resource": {"typeId": "order", "id": "o-1"}});
         assert_eq!(Notification::read(change).unwrap().key(), "o-1#9");
-        let own = Notification::read(message("OrderStateChanged", "ours")).unwrap().subject("ours");
+        let own = Notification::read(message("OrderStateChanged", "ours")).unwrap().subject(OURS);
         assert!(matches!(own, Subject::Skip(Skip::OwnWrite, _)));
-        let created = Notification::read(message("OrderCreated", "ours")).unwrap().subject("ours");
+        let created = Notification::read(message("OrderCreated", "ours")).unwrap().subject(OURS);
         assert_eq!(created, Subject::Route("commercetools.order-created"), "we never create orders");
+    }
+
+    #[test]
+    fn the_catalogue_is_told_of_by_changes_and_messages() {
+        let subject = |type_id: &str, kind: &str, staged: bool, product_changes: bool| {
+            let mut document = message(kind, "shop");
+            if kind.starts_with("Resource") {
+                document = json!({"notificationType": kind, "projectKey": "p", "version": 9, "resource": {}});
+            }
+            document["resource"] = json!({"typeId": type_id, "id": "x"});
+            document["staged"] = staged.into();
+            match Notification::read(document).unwrap().subject(Taken { product_changes, ..OURS }) {
+                Subject::Route(route) => route,
+                Subject::Skip(..) => "",
+            }
+        };
+        for kind in ["ResourceCreated", "ResourceUpdated", "CategoryCreated", "CategorySlugChanged"] {
+            assert_eq!(subject("category", kind, false, false), "commercetools.category-changed", "{kind}");
+        }
+        assert_eq!(subject("category", "ResourceDeleted", false, false), "commercetools.category-deleted");
+        for kind in ["ProductPublished", "ProductCreated", "ProductPriceAdded", "ProductPricesSet", "ProductImageAdded"]
+        {
+            assert_eq!(subject("product", kind, false, false), "commercetools.product-changed", "{kind}");
+        }
+        assert_eq!(subject("product", "ProductUnpublished", false, false), "commercetools.product-unpublished");
+        assert_eq!(subject("product", "ProductDeleted", false, false), "commercetools.product-deleted");
+        assert_eq!(subject("product", "ProductPriceAdded", true, false), "", "only staged");
+        for kind in ["ProductSlugChanged", "ProductStateTransition", "ProductRevertedStagedChanges", "ResourceUpdated"]
+        {
+            assert_eq!(subject("product", kind, false, false), "", "{kind}");
+        }
+        assert_eq!(subject("product", "ResourceUpdated", false, true), "commercetools.product-changed");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::catalogue::*;
 pub use super::flows::*;
 use super::node::{join, join_item};
 use super::value::{Pace, Rate, Secret, Share, Size, Span};
@@ -155,6 +156,10 @@ pub struct Connection {
     pub poll: CommercetoolsPoll,
     /// Which webhook names feed which route.
     pub webhooks: Webhooks,
+    /// Categories.
+    pub category: Category,
+    /// Products and their variants.
+    pub product: Product,
     /// Customers.
     pub customer: Customer,
     /// Orders.

@@ -214,36 +214,6 @@ pub struct CreateFinancialTransactionInput {
     pub order: Id,
 }
 
-/// `createStandardProduct`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CreateStandardProductInput {
-    #[serde(rename = "ref")]
-    pub reference: String,
-    pub catalogue: ProductCatalogueKey,
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// Required, at most 20 characters.
-    pub gtin: String,
-    pub name: String,
-    pub attributes: Vec<AttributeInput>,
-}
-
-/// `createVariantProduct`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct CreateVariantProductInput {
-    #[serde(rename = "ref")]
-    pub reference: String,
-    pub catalogue: ProductCatalogueKey,
-    #[serde(rename = "type")]
-    pub kind: String,
-    /// The standard product it belongs to.
-    pub product: ProductKey,
-    /// Required, at most 20 characters.
-    pub gtin: String,
-    pub name: String,
-    pub attributes: Vec<AttributeInput>,
-}
-
 /// `RetailerId`, `CustomerId`, `OrderId`: an entity by its number, as text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Id {

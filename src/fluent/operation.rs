@@ -35,6 +35,14 @@ operations! {
     VARIANTS_BY_REF = "VariantsByRef", "variantProducts", "variants_by_ref.graphql";
     CREATE_STANDARD_PRODUCT = "CreateStandardProduct", "createStandardProduct", "create_standard_product.graphql", write;
     CREATE_VARIANT_PRODUCT = "CreateVariantProduct", "createVariantProduct", "create_variant_product.graphql", write;
+    CATEGORY_BY_REF = "CategoryByRef", "category", "category_by_ref.graphql";
+    CREATE_CATEGORY = "CreateCategory", "createCategory", "create_category.graphql", write;
+    UPDATE_CATEGORY = "UpdateCategory", "updateCategory", "update_category.graphql", write;
+    PRODUCTS_BY_REF = "ProductsByRef", "standardProducts", "products_by_ref.graphql";
+    UPDATE_STANDARD_PRODUCT = "UpdateStandardProduct", "updateStandardProduct", "update_standard_product.graphql", write;
+    UPDATE_VARIANT_PRODUCT = "UpdateVariantProduct", "updateVariantProduct", "update_variant_product.graphql", write;
+    REMOVE_CATEGORIES_FROM_STANDARD_PRODUCT = "RemoveCategoriesFromStandardProduct", "removeCategoriesFromStandardProduct", "remove_categories_from_standard_product.graphql", write;
+    REMOVE_CATEGORIES_FROM_VARIANT_PRODUCT = "RemoveCategoriesFromVariantProduct", "removeCategoriesFromVariantProduct", "remove_categories_from_variant_product.graphql", write;
     ORDERS_BY_REF = "OrdersByRef", "orders", "orders_by_ref.graphql";
     ORDER_ITEMS = "OrderItems", "orderById", "order_items.graphql";
     CREATE_ORDER = "CreateOrder", "createOrder", "create_order.graphql", write;

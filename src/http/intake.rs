@@ -16,7 +16,7 @@ use super::answer::{self, Problem};
 use super::auth::{self, Access, Peer};
 use super::body::{self, Sent};
 use crate::app::Connection;
-use crate::commercetools::notification::{Notification, Subject};
+use crate::commercetools::notification::{Notification, Subject, Taken};
 use crate::queue::Draft;
 use crate::store::{Ending, Put, Source};
 
@@ -85,15 +85,18 @@ fn drafts(surface: &Surface, connection: &Connection, body: &Bytes) -> Result<Ve
 
 fn draft(surface: &Surface, connection: &Connection, notification: Notification, raw: Vec<u8>) -> Draft {
     let (queue, name) = (surface.queue(), &connection.config.name);
-    let own = &connection.config.commercetools.client_id;
-    match notification.subject(own) {
+    match notification.subject(Taken::by(&connection.config)) {
         Subject::Route(route) => {
-            let (id, type_id) = (&notification.resource_id, notification.resource_type.as_str());
+            let id = &notification.resource_id;
+            let mut payload = json!({"id": id, "type": notification.message_type});
+            if let Some(sku) = &notification.sku {
+                payload["sku"] = sku.as_str().into();
+            }
             queue
                 .draft(name, route, notification.key(), Source::Plain)
-                .subject(format!("{type_id}:{id}"))
+                .subject(notification.ordering())
                 .at_least(notification.resource_version)
-                .payload(json!({"id": id, "type": notification.message_type}))
+                .payload(payload)
                 .body(raw)
         }
         Subject::Skip(skip, why) => {

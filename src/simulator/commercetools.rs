@@ -27,6 +27,7 @@
 //! All actions of an update apply or none. What the platform has and this has not (deliveries,
 //! returns, deletion, creating payments) answers 501, so that no test passes by accident.
 
+mod catalogue;
 mod channel;
 mod control;
 mod custom;
@@ -60,6 +61,7 @@ use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
+pub use self::catalogue::{category, product, variant};
 pub use self::draft::OrderDraft;
 pub use self::push::Push;
 pub use self::seed::{ADA, ARTICLES, Article, BORIS, CHIARA, ORDER_CHANNEL, ORDER_TYPE};
@@ -102,9 +104,11 @@ impl Default for Options {
 }
 
 /// What a connector needs, and no more (A1).
-const SCOPES: [&str; 13] = [
+const SCOPES: [&str; 15] = [
     "view_products",
     "view_categories",
+    "view_standalone_prices",
+    "view_tax_categories",
     "view_customers",
     "view_payments",
     "view_messages",

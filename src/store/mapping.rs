@@ -130,12 +130,14 @@ impl Tx {
         Ok(())
     }
 
-    /// Was the pair that `<kind>:<commercetools id>` names written after `since`?
+    /// Was the pair that `<kind>:<commercetools id>` names written at `since` or later, and is it in use?
+    /// In the same millisecond counts: whoever waits looks once too often rather than too late.
     pub(super) async fn written_since(&mut self, connection: &str, key: &str, since: Millis) -> Result<bool> {
         let Some((kind, id)) = key.split_once(':') else { return Ok(false) };
         let written: Option<Millis> = on!(&mut self.db, |c| {
             sqlx::query_scalar(
-                "select written from mapping where connection = $1 and kind = $2 and commercetools_id = $3",
+                "select written from mapping where connection = $1 and kind = $2 and commercetools_id = $3 \
+                 and state = 'active'",
             )
             .bind(connection)
             .bind(kind)
@@ -143,7 +145,7 @@ impl Tx {
             .fetch_optional(c)
             .await?
         });
-        Ok(written.is_some_and(|written| written > since))
+        Ok(written.is_some_and(|written| written >= since))
     }
 }
 
@@ -158,6 +160,21 @@ impl Db {
         self.mapping_by("fluent_id", connection, kind, id).await
     }
 
+    /// The pair of a Fluent entity, by its ref.
+    pub async fn mapping_by_fluent_ref(
+        &mut self,
+        connection: &str,
+        kind: &str,
+        reference: &str,
+    ) -> Result<Option<Mapping>> {
+        self.mapping_by("fluent_ref", connection, kind, reference).await
+    }
+
+    /// The pairs of several commercetools entities, by their ids.
+    pub async fn mappings_of(&mut self, connection: &str, kind: &str, ids: &[String]) -> Result<Vec<Mapping>> {
+        self.mappings_among("commercetools_id", connection, kind, ids).await
+    }
+
     /// The pairs of several Fluent entities, by their ids.
     pub async fn mappings_by_fluent_ids(
         &mut self,
@@ -165,16 +182,36 @@ impl Db {
         kind: &str,
         ids: &[String],
     ) -> Result<Vec<Mapping>> {
-        if ids.is_empty() {
+        self.mappings_among("fluent_id", connection, kind, ids).await
+    }
+
+    /// The pairs of several Fluent entities, by their refs.
+    pub async fn mappings_by_fluent_refs(
+        &mut self,
+        connection: &str,
+        kind: &str,
+        references: &[String],
+    ) -> Result<Vec<Mapping>> {
+        self.mappings_among("fluent_ref", connection, kind, references).await
+    }
+
+    async fn mappings_among(
+        &mut self,
+        column: &'static str,
+        connection: &str,
+        kind: &str,
+        values: &[String],
+    ) -> Result<Vec<Mapping>> {
+        if values.is_empty() {
             return Ok(Vec::new());
         }
         Ok(on!(self, |c| {
             let mut select = QueryBuilder::new("select ");
             select.push(COLUMNS).push(" from mapping where connection = ").push_bind(connection.to_owned());
-            select.push(" and kind = ").push_bind(kind.to_owned()).push(" and fluent_id in (");
+            select.push(" and kind = ").push_bind(kind.to_owned()).push(format!(" and {column} in ("));
             let mut list = select.separated(", ");
-            for id in ids {
-                list.push_bind(id.clone());
+            for value in values {
+                list.push_bind(value.clone());
             }
             select.push(")");
             select.build_query_as().persistent(false).fetch_all(c).await?

@@ -44,6 +44,17 @@ fn from_rule(source: &Value, rule: &AttributeRule, chain: &[&str]) -> Option<Att
     (!empty).then(|| typed(&rule.to, &rule.kind, value))
 }
 
+/// The names of attributes, in their order.
+pub fn names(attributes: &[AttributeInput]) -> Vec<String> {
+    attributes.iter().map(|attribute| attribute.name.clone()).collect()
+}
+
+/// Fluent never forgets an attribute: those that were written before and are not `now` become empty.
+pub fn emptied(before: &[String], now: &[AttributeInput]) -> Vec<AttributeInput> {
+    let gone = before.iter().filter(|name| !now.iter().any(|attribute| attribute.name == **name));
+    gone.map(|name| string(name, "")).collect()
+}
+
 /// A value as text: digits of a number, the text of the best language, JSON of what has no shorter form.
 pub fn text(value: &Value, chain: &[&str]) -> Option<String> {
     match value {

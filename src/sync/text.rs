@@ -53,6 +53,11 @@ impl Notes {
         self.sentences.push(sentence.into());
     }
 
+    /// Counts a value that was left out for its length.
+    pub fn left_out(&mut self, field: &'static str) {
+        self.count(field);
+    }
+
     fn count(&mut self, field: &'static str) {
         *self.cuts.entry(field).or_default() += 1;
     }

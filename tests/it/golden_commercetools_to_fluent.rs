@@ -6,15 +6,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use fluent_connector::clock;
+use fluent_connector::commercetools::catalogue::{Category, ProductProjection};
 use fluent_connector::commercetools::model::{Customer, Order, Payment};
 use fluent_connector::config::model::Connection;
 use fluent_connector::sync::text::Notes;
-use fluent_connector::sync::{customer, order};
+use fluent_connector::sync::{category, customer, order, product};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 /// Cases of these flows are run; the others belong to flows that this version does not have.
 const FLOWS: &[&str] = &[
+    "category-",
     "customer-",
     "order-guest",
     "order-hd",
@@ -22,6 +25,7 @@ const FLOWS: &[&str] = &[
     "order-jpy",
     "order-payment-added",
     "order-total-discount",
+    "product-",
 ];
 
 #[test]
@@ -77,10 +81,59 @@ fn calls(case: &str, input: &Value) -> Vec<Value> {
     let connection = connection(&input["config"]);
     let (source, facts) = (&input["source"], &input["facts"]);
     match case {
+        "category-deleted" => vec![gone_category_call(source, facts, &connection)],
+        _ if case.starts_with("category-") => vec![category_call(source, facts, &connection)],
+        "product-unpublished" => gone_product_calls(source, facts, &connection),
+        _ if case.starts_with("product-") => product_calls(source, facts, &connection),
         _ if case.starts_with("customer-") => vec![customer_call(source, facts, &connection)],
         "order-payment-added" => payment_calls(source, facts, &connection),
         _ => order_calls(source, facts, &connection),
     }
+}
+
+fn category_call(source: &Value, facts: &Value, connection: &Connection) -> Value {
+    let read: Category = read(source);
+    let refs = &facts["mapping"]["category"];
+    let parent = read.parent.as_ref().map(|parent| refs[parent.id.as_ref().unwrap()].as_str().unwrap());
+    match refs[&read.id].as_str() {
+        Some(known) => {
+            let mapped = category::to_fluent(&read, known, parent, connection).unwrap();
+            call("UpdateCategory", mapped.update(&mapped.written()))
+        }
+        None => {
+            let reference = category::reference(&read);
+            call("CreateCategory", category::to_fluent(&read, reference, parent, connection).unwrap().create)
+        }
+    }
+}
+
+fn gone_category_call(source: &Value, facts: &Value, connection: &Connection) -> Value {
+    let id = source["resource"]["id"].as_str().unwrap();
+    let reference = facts["mapping"]["category"][id].as_str().unwrap();
+    call("UpdateCategory", category::deactivation(reference, connection))
+}
+
+fn product_calls(source: &Value, facts: &Value, connection: &Connection) -> Vec<Value> {
+    let read: ProductProjection = read(source);
+    let refs = &facts["mapping"]["category"];
+    let categories = read.categories.iter().map(|category| refs[category.id.as_ref().unwrap()].as_str().unwrap());
+    let categories: Vec<String> = categories.map(str::to_owned).collect();
+    let now = clock::parse_rfc3339(facts["now"].as_str().unwrap()).unwrap();
+    let mapped = product::to_fluent(&read, &product::reference(&read), &categories, now, connection).unwrap();
+    let mut calls = vec![call("CreateStandardProduct", mapped.standard)];
+    calls.extend(mapped.variants.into_iter().map(|variant| call("CreateVariantProduct", variant)));
+    calls
+}
+
+fn gone_product_calls(source: &Value, facts: &Value, connection: &Connection) -> Vec<Value> {
+    let known = &facts["mapping"]["product"][source["resource"]["id"].as_str().unwrap()];
+    let variants = known["variants"].as_array().unwrap().iter().map(|sku| sku.as_str().unwrap());
+    let gone = |reference: &str| {
+        product::written::deactivation(reference, category::catalogue(connection), &connection.product)
+    };
+    let mut calls: Vec<Value> = variants.map(|sku| call("UpdateVariantProduct", gone(sku))).collect();
+    calls.push(call("UpdateStandardProduct", gone(known["ref"].as_str().unwrap())));
+    calls
 }
 
 fn customer_call(source: &Value, facts: &Value, connection: &Connection) -> Value {

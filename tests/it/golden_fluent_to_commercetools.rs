@@ -154,6 +154,8 @@ fn lay_over(base: &mut Value, over: Value) {
 }
 
 fn defaults() -> Value {
+    // Flows of the other direction are as their own examples have them.
+    let other: Value = serde_json::from_str(include_str!("../fixtures/connection.json")).unwrap();
     json!({
         "name": "default",
         "enabled": true,
@@ -174,6 +176,8 @@ fn defaults() -> Value {
         "attribute_prefix": "commercetools",
         "poll": {"settle": "60s", "overlap": "120s"},
         "webhooks": {"match_entity_type": true, "names": {}},
+        "category": other["category"],
+        "product": other["product"],
         "customer": {
             "username_pattern": "{id}", "adopt_by_email": true, "guest": "by_email",
             "timezone": "UTC", "timezone_by_country": {}, "country_default": null,

@@ -4,6 +4,7 @@ mod api;
 mod backlog;
 mod budget;
 mod caller;
+mod catalogue;
 mod cli;
 mod customers;
 mod database;

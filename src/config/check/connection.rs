@@ -26,6 +26,7 @@ pub(super) fn check(findings: &mut Findings<'_>, connection: &Connection, routes
     check.remotes(connection);
     check.webhooks(connection, routes);
     check.customer(connection);
+    check.catalogue(connection);
     check.order(connection);
     check.order_intake(connection);
     check.order_status(&connection.order_status);
@@ -124,9 +125,32 @@ impl Check<'_, '_> {
             customer.timezone_by_country.keys().map(|country| (join("timezone_by_country", country), country));
         let default = customer.country_default.iter().map(|country| ("country_default".to_owned(), country));
         for (path, country) in countries.chain(default) {
-            if country.len() != 2 || !country.bytes().all(|c| c.is_ascii_uppercase()) {
+            if !is_country(country) {
                 self.problem(&format!("customer.{path}"), format!("{country:?} is not a country code: DE, GB"));
             }
+        }
+    }
+
+    fn catalogue(&mut self, connection: &Connection) {
+        let (category, product) = (&connection.category, &connection.product);
+        self.positive("category.wait_limit", category.wait_limit);
+        if let Some(country) = product.price_country.as_ref().filter(|country| !is_country(country)) {
+            self.problem("product.price_country", format!("{country:?} is not a country code: DE, GB"));
+        }
+        for (path, value) in [
+            ("category.type", &category.kind),
+            ("category.status_active", &category.status_active),
+            ("category.status_inactive", &category.status_inactive),
+            ("product.status_active", &product.status_active),
+            ("product.status_inactive", &product.status_inactive),
+            ("product.price_types.default", &product.price_types.default),
+        ] {
+            if value.is_empty() {
+                self.problem(path, "must not be empty");
+            }
+        }
+        if product.price_types.special.as_ref() == Some(&product.price_types.default) {
+            self.problem("product.price_types.special", "must differ from the default type, or both are one price");
         }
     }
 
@@ -233,6 +257,11 @@ impl Check<'_, '_> {
     fn warning(&mut self, path: &str, sentence: impl Into<String>) {
         self.findings.warning(&format!("{}.{path}", self.path), sentence);
     }
+}
+
+/// ISO 3166-1 alpha-2.
+fn is_country(code: &str) -> bool {
+    code.len() == 2 && code.bytes().all(|c| c.is_ascii_uppercase())
 }
 
 fn axes(order_status: &OrderStatus) -> [(AxisName, &Axis); 3] {

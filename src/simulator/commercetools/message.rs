@@ -5,6 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::catalogue;
 use super::project::Author;
 
 /// A change worth a Message: its type and the type-specific fields.
@@ -15,7 +16,7 @@ pub(super) struct Event {
 }
 
 impl Event {
-    fn new(kind: &'static str, fields: Value) -> Self {
+    pub fn new(kind: &'static str, fields: Value) -> Self {
         let fields = match fields {
             // Absent, not null: `oldOrderState` of a first value and the like.
             Value::Object(fields) => fields.into_iter().filter(|(_, value)| !value.is_null()).collect(),
@@ -40,6 +41,9 @@ pub(super) fn events(type_id: &str, before: Option<&Value>, after: &Value) -> Ve
             let fields = json!({"email": after["email"], "oldEmail": before["email"]});
             vec![Event::new("CustomerEmailChanged", fields)]
         }
+        ("category", _) => catalogue::category_events(before, after),
+        ("product", _) => catalogue::product_events(before, after),
+        ("standalone-price", _) => vec![catalogue::price_event(before, after)],
         // Channels, Types and States have no messages (A5).
         _ => Vec::new(),
     }
@@ -144,7 +148,7 @@ pub(super) fn message(
         "createdAt": at,
         "lastModifiedAt": at,
     });
-    let identifiers: Map<String, Value> = ["key", "externalId", "orderNumber", "customerNumber"]
+    let identifiers: Map<String, Value> = ["key", "externalId", "orderNumber", "customerNumber", "sku"]
         .into_iter()
         .filter_map(|name| Some((name.to_owned(), document.get(name)?.clone())))
         .collect();
@@ -159,6 +163,24 @@ pub(super) fn message(
         fields.extend(event.fields);
     }
     message
+}
+
+/// A change notification (A6): that something changed, and nothing else.
+pub(super) fn change(project_key: &str, kind: &str, type_id: &str, document: &Value) -> Value {
+    let mut change = json!({
+        "notificationType": kind,
+        "projectKey": project_key,
+        "resource": {"typeId": type_id, "id": document["id"]},
+        "version": document["version"],
+        "modifiedAt": document["lastModifiedAt"],
+    });
+    let identifiers =
+        ["key", "slug"].into_iter().filter_map(|name| Some((name.to_owned(), document.get(name)?.clone())));
+    change["resourceUserProvidedIdentifiers"] = identifiers.collect::<Map<_, _>>().into();
+    if let (true, Some(version)) = (kind == "ResourceUpdated", document["version"].as_u64()) {
+        change["oldVersion"] = version.saturating_sub(1).into();
+    }
+    change
 }
 
 /// `createdBy` and `lastModifiedBy` of a change that an API client made.

@@ -9,6 +9,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
+use super::catalogue;
 use super::message::{self, Event};
 use super::oauth::Tokens;
 use super::push::Pusher;
@@ -185,6 +186,7 @@ impl Project {
         steps: Vec<(u64, Event)>,
     ) -> Value {
         let now = rfc3339(self.clock.now());
+        let is_new = self.find(resource, document["id"].as_str().unwrap_or_default()).is_none();
         if document.get("createdAt").is_none() {
             document["createdAt"] = now.as_str().into();
             if let Author::Client(id) = author {
@@ -201,10 +203,37 @@ impl Project {
         for (version, event) in steps {
             self.announce(resource, &document, version, event, author);
         }
+        self.announce_change(resource, if is_new { "ResourceCreated" } else { "ResourceUpdated" }, &document);
         document
     }
 
+    /// Subscriptions take changes of categories only: these have next to no Messages.
+    pub fn announce_change(&mut self, resource: &Resource, kind: &str, document: &Value) {
+        if resource.type_id == "category" {
+            self.notify(message::change(&self.key, kind, resource.type_id, document));
+        }
+    }
+
+    fn notify(&mut self, notification: Value) {
+        let notification: Arc<str> = notification.to_string().into();
+        for subscription in &self.subscriptions {
+            subscription.enqueue(&notification);
+        }
+        self.notifications.push(notification);
+    }
+
     fn write(&mut self, resource: &'static Resource, document: Value) {
+        self.write_row(resource, document.clone());
+        let projections = self::resource("product-projections").filter(|_| resource.type_id == "product");
+        if let Some(projections) = projections {
+            match catalogue::published(&document) {
+                Some(projection) => self.write_row(projections, projection),
+                None => drop(self.remove(projections, document["id"].as_str().unwrap_or_default())),
+            }
+        }
+    }
+
+    fn write_row(&mut self, resource: &'static Resource, document: Value) {
         let now = self.clock.now();
         let id = document["id"].as_str().unwrap_or_default().to_owned();
         let collection = self.collections.entry(resource.path).or_default();
@@ -226,7 +255,7 @@ impl Project {
         collection.rows.insert(id, Row { document, before, visible_at: now + self.late, earlier, written: now });
     }
 
-    fn announce(&mut self, resource: &Resource, document: &Value, version: u64, mut event: Event, author: Author) {
+    pub fn announce(&mut self, resource: &Resource, document: &Value, version: u64, mut event: Event, author: Author) {
         // A creation carries the whole resource: as stored, with its dates.
         if let Some(whole) = event.fields.get_mut(resource.type_id) {
             *whole = document.clone();
@@ -237,11 +266,7 @@ impl Project {
         let sequence = *sequence;
         let message_id = self.new_id();
         let message = message::message(&message_id, sequence, resource.type_id, document, version, event, author);
-        let notification: Arc<str> = message::notification(&self.key, &message).to_string().into();
-        for subscription in &self.subscriptions {
-            subscription.enqueue(&notification);
-        }
-        self.notifications.push(notification);
+        self.notify(message::notification(&self.key, &message));
         if let (true, Some(messages)) = (self.messages_enabled, self::resource("messages")) {
             self.write(messages, message);
         }

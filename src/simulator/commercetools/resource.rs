@@ -41,7 +41,7 @@ const PLAIN: Resource = Resource {
 };
 
 #[rustfmt::skip]
-static RESOURCES: [Resource; 8] = [
+static RESOURCES: [Resource; 13] = [
     Resource { path: "orders", type_id: "order", key: Some(("orderNumber", "order-number")), view: &["view_orders", "manage_orders"], manage: &["manage_orders"], fields: fields::ORDER, change: Some(order::change), ..PLAIN },
     Resource { path: "payments", type_id: "payment", view: &["view_payments", "manage_payments"], manage: &["manage_payments"], fields: fields::PAYMENT, ..PLAIN },
     Resource { path: "customers", type_id: "customer", view: &["view_customers", "manage_customers"], manage: &["manage_customers"], fields: fields::CUSTOMER, ..PLAIN },
@@ -49,6 +49,11 @@ static RESOURCES: [Resource; 8] = [
     Resource { path: "types", type_id: "type", view: &["view_types", "manage_types"], manage: &["manage_types"], fields: fields::TYPE, create: Some(types::create), change: Some(types::change), ..PLAIN },
     Resource { path: "states", type_id: "state", view: &["view_states", "manage_states"], manage: &["manage_states"], fields: fields::STATE, create: Some(states::create), change: Some(states::change), ..PLAIN },
     Resource { path: "shipping-methods", type_id: "shipping-method", view: &["view_shipping_methods", "manage_shipping_methods"], manage: &["manage_shipping_methods"], fields: fields::SHIPPING_METHOD, ..PLAIN },
+    Resource { path: "categories", type_id: "category", view: &["view_categories", "view_products", "manage_categories", "manage_products"], fields: fields::CATEGORY, ..PLAIN },
+    Resource { path: "products", type_id: "product", view: &["view_products", "manage_products"], fields: fields::PRODUCT, ..PLAIN },
+    Resource { path: "product-projections", type_id: "product-projection", view: &["view_products", "view_published_products", "manage_products"], fields: fields::PRODUCT_PROJECTION, ..PLAIN },
+    Resource { path: "standalone-prices", type_id: "standalone-price", view: &["view_standalone_prices", "manage_standalone_prices"], fields: fields::STANDALONE_PRICE, ..PLAIN },
+    Resource { path: "tax-categories", type_id: "tax-category", view: &["view_tax_categories", "manage_tax_categories"], fields: fields::TAX_CATEGORY, ..PLAIN },
     Resource { path: "messages", type_id: "message", key: None, view: &["view_messages"], fields: fields::MESSAGE, ..PLAIN },
 ];
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::catalogue;
 use super::draft::OrderDraft;
 use super::message;
 use super::project::{Author, Project};
@@ -45,12 +46,24 @@ impl Commercetools {
         Some(stored.unwrap_or_else(|refusal| panic!("the shop cannot store this: {}", refusal.message)))
     }
 
-    /// Deletes a document as the shop itself, without a word. False if there is none.
+    /// Deletes a document as the shop itself: a category or a product with its notification, others
+    /// without a word. False if there is none.
     ///
     /// # Panics
     /// On an unknown resource.
     pub fn delete(&self, resource: &str, id: &str) -> bool {
-        lock(&self.0.project).remove(known(resource), id)
+        let resource = known(resource);
+        let mut project = lock(&self.0.project);
+        let Some(mut document) = project.find(resource, id).cloned() else { return false };
+        let version = document["version"].as_u64().unwrap_or_default() + 1;
+        document["version"] = version.into();
+        document["lastModifiedAt"] = rfc3339(project.clock.now()).into();
+        if resource.type_id == "product" {
+            project.announce(resource, &document, version, catalogue::deleted(&document), Author::Shop);
+            project.remove(known("product-projections"), id);
+        }
+        project.announce_change(resource, "ResourceDeleted", &document);
+        project.remove(resource, id)
     }
 
     /// A document as it is now, also if queries do not see it yet.

@@ -101,6 +101,11 @@ impl Fluent {
         self.add("mutation($input: CreateCustomerInput) { added: createCustomer(input: $input) { id } }", &input)
     }
 
+    /// Adds a category as if another system had; `input` is a `CreateCategoryInput`. Returns its id.
+    pub fn add_category(&self, input: Value) -> Result<String, Rejected> {
+        self.add("mutation($input: CreateCategoryInput) { added: createCategory(input: $input) { id } }", &input)
+    }
+
     /// Adds an order as if another system had; `input` is a `CreateOrderInput`. Returns its id.
     pub fn add_order(&self, input: Value) -> Result<String, Rejected> {
         self.add("mutation($input: CreateOrderInput) { added: createOrder(input: $input) { id } }", &input)

@@ -8,30 +8,28 @@
 
 use std::collections::HashMap;
 
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::SINCE;
 use super::create::since;
 use crate::app::{App, Connection};
 use crate::clock::{self, Millis};
-use crate::commercetools::client::{Client, Page, Query};
-use crate::commercetools::notification::{Notification, ORDER_CREATED, Subject};
+use crate::commercetools::client::{Client, Page};
+use crate::commercetools::notification::{Notification, ORDER_CREATED, Subject, Taken};
 use crate::config::model::CommercetoolsPoll;
 use crate::failure::{Class, Failure, Outcome};
 use crate::queue::{Message, Note};
 use crate::store::{Ending, Urgency};
 use crate::sync::order_lookup::KIND;
 use crate::sync::poll::{Found, Pace, Window};
+use crate::sync::walk::{PAGE, after, page};
 
 /// The stream of the orders; its cursor carries this name.
 pub const STREAM: &str = "order-sync";
 /// The stream of their Messages.
 pub const MESSAGES: &str = "order-sync-messages";
-
-/// Rows of a page; commercetools gives at most 500 (A2).
-const PAGE: u16 = 500;
 
 /// Walks Messages and orders that changed in a frozen window, page by page.
 ///
@@ -119,14 +117,6 @@ struct Walked {
     changed: usize,
 }
 
-/// The last row of a page. Ids sort by their bytes in an order of the platform's own (A2), so they
-/// are handed back and never compared.
-#[derive(Debug, Serialize, Deserialize)]
-struct After {
-    at: String,
-    id: String,
-}
-
 impl Poll<'_> {
     /// Walks the orders.
     async fn orders(&self) -> Result<Walked, Failure> {
@@ -176,8 +166,6 @@ impl Poll<'_> {
         Window::open(self.app, self.message, stream, self.now, Pace { settle, overlap }, self.since).await
     }
 
-    /// Reads the page that the window stands before. One that is too much for commercetools is asked
-    /// for again in smaller parts.
     async fn page<T: DeserializeOwned>(
         &self,
         collection: &'static str,
@@ -185,15 +173,7 @@ impl Poll<'_> {
         window: &Window<'_>,
         limit: &mut u16,
     ) -> Result<Page<T>, Failure> {
-        let place = window.after::<After>()?;
-        loop {
-            match self.commercetools.query(collection, &query(filter, window, place.as_ref(), *limit)).await {
-                Err(error) if *limit > 1 && matches!(error.code.as_str(), "ContentTooLarge" | "QueryTimedOut") => {
-                    *limit /= 2;
-                }
-                answer => return Ok(answer?),
-            }
-        }
+        page(&self.commercetools, collection, filter, window, limit).await
     }
 
     /// Not in Fluent yet, and for us to bring there.
@@ -216,8 +196,8 @@ impl Poll<'_> {
         row["notificationType"] = json!("Message");
         row["projectKey"] = json!(self.connection.config.commercetools.project_key);
         let (raw, id) = (row.to_string().into_bytes(), row["id"].to_string());
-        let own_client = &self.connection.config.commercetools.client_id;
-        let draft = match Notification::read(row).map(|notification| (notification.subject(own_client), notification)) {
+        let taken = Taken::by(&self.connection.config);
+        let draft = match Notification::read(row).map(|notification| (notification.subject(taken), notification)) {
             Ok((Subject::Route(route), notification)) => {
                 let payload = json!({"id": notification.resource_id, "type": notification.message_type});
                 let draft = self.message.polled(route, window.key(notification.key()));
@@ -252,31 +232,4 @@ impl Poll<'_> {
 /// In Fluent, and changed since it was last read for that.
 fn changed(row: &Row, known: &HashMap<String, i64>) -> bool {
     known.get(&row.id).is_some_and(|version| row.version > *version)
-}
-
-/// A full page has a successor; a short one is the last.
-fn after(last: Option<(&String, &String)>, rows: usize, limit: u16) -> Option<After> {
-    last.filter(|_| rows >= usize::from(limit)).map(|(at, id)| After { at: at.clone(), id: id.clone() })
-}
-
-/// The rows of a window behind a place, oldest first (C 1.8).
-fn query(filter: Option<&str>, window: &Window<'_>, place: Option<&After>, limit: u16) -> Query {
-    let mut variables = vec![("until".to_owned(), clock::rfc3339(window.to))];
-    let behind = match place {
-        Some(After { at, id }) => {
-            variables.extend([("t".to_owned(), at.clone()), ("id".to_owned(), id.clone())]);
-            "(lastModifiedAt > :t or (lastModifiedAt = :t and id > :id))"
-        }
-        None => {
-            variables.push(("t".to_owned(), clock::rfc3339(window.from)));
-            "lastModifiedAt >= :t"
-        }
-    };
-    let predicates = filter.map(str::to_owned).into_iter().chain([format!("{behind} and lastModifiedAt <= :until")]);
-    Query {
-        predicates: predicates.collect(),
-        variables,
-        sort: vec!["lastModifiedAt asc".into(), "id asc".into()],
-        limit,
-    }
 }
