@@ -274,7 +274,13 @@ async fn floor(engine: &str, url: &str, rows: usize, duration: Duration) -> f64 
         "root_entity_type": "ORDER", "root_entity_id": "6469", "root_entity_ref": "HD_100234",
     });
     let body = vec![b'x'; 1640];
-    let options = fluent_connector::store::Options { url: url.into(), pool: 2, rows: 256, migrate: true };
+    let options = fluent_connector::store::Options {
+        url: url.into(),
+        pool: 2,
+        rows: 256,
+        migrate: true,
+        answer_within: std::time::Duration::from_secs(10),
+    };
     drop(fluent_connector::store::Store::open(options, Clock::system()).await.unwrap());
     tokio::time::sleep(Duration::from_millis(200)).await;
     let statement = {

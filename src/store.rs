@@ -6,12 +6,14 @@
 //!
 //! [`Store::write`] runs a closure inside a transaction and returns when it is on stable storage.
 //! It does so in a task of its own: a request that is dropped halfway can neither undo nor half-do
-//! it, and no database future is ever cancelled. [`Store::put`] is the intake: what arrives while a
+//! it. A database future is cancelled in one case only, with its connection (`line`): when Postgres
+//! falls silent. [`Store::put`] is the intake: what arrives while a
 //! commit is under way is committed together in one multi-row statement.
 
 mod claim;
 mod cursor;
 mod lease;
+mod line;
 mod mapping;
 mod message;
 mod open;
@@ -29,7 +31,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
-use sqlx::{PgPool, Postgres, Sqlite, SqlitePool};
+use sqlx::{Sqlite, SqlitePool};
 use tokio::sync::{Notify, mpsc};
 
 use crate::clock::Clock;
@@ -37,6 +39,7 @@ use crate::failure::{Class, Failure};
 
 pub use claim::Claimed;
 pub use cursor::{Counted, Cursor, Position};
+pub use line::Line;
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
@@ -55,6 +58,9 @@ pub enum Error {
     /// The database did not do it; nothing was changed.
     #[error("the database failed: {0}")]
     Database(#[from] sqlx::Error),
+    /// The database did not answer; whether it did what it was asked is not known.
+    #[error("the database does not answer")]
+    Silent,
     /// The work was handed to another daemon meanwhile; nothing was changed.
     #[error("the lease on {subject} was lost; another daemon goes on with it")]
     Fenced { subject: String },
@@ -102,13 +108,13 @@ struct Inner {
 
 enum Pools {
     Sqlite { read: SqlitePool },
-    Postgres(PgPool),
+    Postgres(line::Lines),
 }
 
 /// One connection, for reading.
 pub enum Db {
     Sqlite(PoolConnection<Sqlite>),
-    Postgres(PoolConnection<Postgres>),
+    Postgres(Line),
 }
 
 /// An open write transaction. No network call may happen while it is open.
@@ -125,7 +131,7 @@ pub enum Urgency {
     Bulk,
 }
 
-/// Runs one statement text on whichever database it is.
+/// Runs one statement text on whichever database it is; on Postgres for a bounded time only (`line`).
 macro_rules! on {
     ($db:expr, |$c:ident| $body:expr) => {
         match $db {
@@ -133,9 +139,17 @@ macro_rules! on {
                 let $c = &mut **connection;
                 $body
             }
-            $crate::store::Db::Postgres(connection) => {
-                let $c = &mut **connection;
-                $body
+            $crate::store::Db::Postgres(line) => {
+                let patience = line.patience()?;
+                let asked = async {
+                    let $c = &mut **line;
+                    Ok::<_, $crate::store::Error>($body)
+                };
+                let answered = tokio::time::timeout(patience, asked).await;
+                match answered {
+                    Ok(done) => done?,
+                    Err(_) => return Err(line.give_up()),
+                }
             }
         }
     };
@@ -149,10 +163,10 @@ impl Store {
     /// A connection for reading.
     pub async fn read(&self) -> Result<Db> {
         let db = match &self.0.pools {
-            Pools::Sqlite { read } => read.acquire().await.map(Db::Sqlite),
-            Pools::Postgres(pool) => pool.acquire().await.map(Db::Postgres),
+            Pools::Sqlite { read } => read.acquire().await.map(Db::Sqlite).map_err(Error::from),
+            Pools::Postgres(lines) => lines.take().await,
         };
-        db.map_err(Error::from).inspect_err(|error| self.0.watch.failed(error))
+        db.inspect_err(|error| self.0.watch.failed(error))
     }
 
     /// Runs `body` in a write transaction and returns when it is on stable storage. If `body`
@@ -205,11 +219,11 @@ impl Store {
                 };
                 writer::submit(queue, eager, body).await
             }
-            Pools::Postgres(pool) => {
-                let (pool, clock, due) = (pool.clone(), self.0.clock.clone(), self.0.due.clone());
+            Pools::Postgres(lines) => {
+                let (lines, clock, due) = (lines.clone(), self.0.clock.clone(), self.0.due.clone());
                 let shard = 1 + self.0.shard.fetch_add(1, Ordering::Relaxed) % 15;
                 let written = writer::detached(async move {
-                    let mut tx = Tx::open(Db::Postgres(pool.acquire().await?), clock).await?;
+                    let mut tx = Tx::open(lines.take().await?, clock).await?;
                     match writer::guarded(&mut tx, body).await {
                         Ok(value) => tx.commit(shard, &due).await.map(|()| value),
                         Err(error) => {

@@ -358,6 +358,10 @@ impl Tx {
     /// Rows that were written by a clock ahead of ours keep their waiting time, counted from now: the
     /// system clock was set back while nobody ran, and they must not wait until it has caught up.
     pub async fn follow_clock_back(&mut self) -> Result<u64> {
+        if let super::Db::Postgres(line) = &mut self.db {
+            // All that waits may be a lot, and this is once in a while.
+            line.be_patient();
+        }
         let now = self.clock.now();
         Ok(on!(&mut self.db, |c| {
             sqlx::query(

@@ -13,6 +13,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::{Notify, mpsc};
 
+use super::line::Lines;
 use super::{Db, Error, Inner, Pools, Result, Store, trouble, writer};
 use crate::clock::Clock;
 use crate::config::model::{Database, Migrate};
@@ -36,7 +37,15 @@ pub struct Options {
     pub rows: usize,
     /// Run pending migrations; otherwise a schema that is behind is an error.
     pub migrate: bool,
+    /// How long Postgres may take for a statement; then its connection is closed.
+    pub answer_within: Duration,
 }
+
+/// As [`Options::answer_within`], unless a test asks for less. Well below the lease, which must be
+/// renewed on a new connection in time.
+const ANSWER: Duration = Duration::from_secs(10);
+/// After this long Postgres ends a transaction that it hears nothing more of; its locks go with it.
+const FORSAKEN: &str = "set idle_in_transaction_session_timeout = '30s'";
 
 impl Options {
     /// As configured; reads the password.
@@ -56,7 +65,7 @@ impl Options {
             url = parsed.into();
         }
         let (pool, rows) = (database.pool, database.group_commit.rows);
-        Ok(Self { url, pool, rows, migrate: database.migrate == Migrate::Auto })
+        Ok(Self { url, pool, rows, migrate: database.migrate == Migrate::Auto, answer_within: ANSWER })
     }
 }
 
@@ -101,14 +110,19 @@ impl Store {
 
     async fn open_postgres(options: Options, clock: Clock) -> Result<Store> {
         let connect = PgConnectOptions::from_str(&options.url)?.application_name("fluent-connector");
+        let patience = options.answer_within;
         let pool = PgPoolOptions::new()
             .max_connections(options.pool)
-            .acquire_timeout(Duration::from_secs(5))
+            .acquire_timeout(patience.min(Duration::from_secs(5)))
+            .after_connect(|connection, _| {
+                Box::pin(async move { sqlx::raw_sql(FORSAKEN).execute(connection).await.map(|_| ()) })
+            })
             // A connection that comes back inside a transaction would swallow the next borrower's
             // commit; this ends whatever is open and is quiet when nothing is.
-            .after_release(|connection, _| {
+            .after_release(move |connection, _| {
                 Box::pin(async move {
-                    sqlx::raw_sql("begin; rollback").execute(&mut *connection).await?;
+                    let freed = sqlx::raw_sql("begin; rollback").execute(&mut *connection);
+                    tokio::time::timeout(patience, freed).await.map_err(|_| sqlx::Error::PoolTimedOut)??;
                     Ok(true)
                 })
             })
@@ -118,7 +132,8 @@ impl Store {
             up_to_date(&POSTGRES, &mut *pool.acquire().await?).await?;
         }
         POSTGRES.run(&pool).await.map_err(schema)?;
-        Ok(Self::start(Pools::Postgres(pool.clone()), writer::Source::Postgres(pool), options.rows, clock, None))
+        let lines = Lines { pool, patience };
+        Ok(Self::start(Pools::Postgres(lines.clone()), writer::Source::Postgres(lines), options.rows, clock, None))
     }
 
     fn start(pools: Pools, source: writer::Source, rows: usize, clock: Clock, lock: Option<File>) -> Store {

@@ -94,7 +94,11 @@ const AWAY: &str = "The database cannot be reached. Bring it back; the connector
 
 /// `None`: the reason is what was asked of the database, not the database.
 fn sentence(error: &Error) -> Option<&'static str> {
-    let Error::Database(error) = error else { return None };
+    let error = match error {
+        Error::Database(error) => error,
+        Error::Silent => return Some(AWAY),
+        _ => return None,
+    };
     match error {
         sqlx::Error::Database(error) => match error.try_downcast_ref::<SqliteError>() {
             Some(error) => of_sqlite(error),
@@ -148,6 +152,7 @@ mod tests {
     fn trouble_is_what_concerns_everybody() {
         assert!(away().is_trouble() && away().again().is_trouble());
         assert!(!Error::Database(sqlx::Error::RowNotFound).is_trouble());
+        assert!(Error::Silent.is_trouble() && Error::Silent.again().is_trouble());
         assert!(!Error::Busy.is_trouble() && !Error::Busy.again().is_trouble());
         let known = [("53100", FULL), ("25006", READ_ONLY), ("57P01", AWAY), ("08006", AWAY), ("58030", DISK)];
         assert!(known.iter().all(|(code, sentence)| of_postgres(code) == Some(*sentence)));

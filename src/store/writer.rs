@@ -10,9 +10,10 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use sqlx::{PgPool, SqlitePool};
+use sqlx::SqlitePool;
 use tokio::sync::{Notify, mpsc, oneshot};
 
+use super::line::Lines;
 use super::trouble::Watch;
 use super::{Body, Db, Error, New, Put, Result, Tx};
 use crate::clock::Clock;
@@ -26,7 +27,7 @@ pub enum Job {
 /// Where the writer's connection comes from.
 pub enum Source {
     Sqlite(SqlitePool),
-    Postgres(PgPool),
+    Postgres(Lines),
 }
 
 /// Counters of the intake have their own shard, so that they never meet those of other writers.
@@ -152,7 +153,7 @@ impl Writer {
     async fn open(&self) -> Result<Tx> {
         let db = match &self.source {
             Source::Sqlite(pool) => Db::Sqlite(pool.acquire().await?),
-            Source::Postgres(pool) => Db::Postgres(pool.acquire().await?),
+            Source::Postgres(lines) => lines.take().await?,
         };
         Tx::open(db, self.clock.clone()).await
     }
@@ -336,7 +337,7 @@ impl Tx {
         if self.execute("rollback").await.is_err() {
             match self.db {
                 Db::Sqlite(connection) => drop(connection.close().await),
-                Db::Postgres(connection) => drop(connection.close().await),
+                Db::Postgres(line) => line.close().await,
             }
         }
     }

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use fluent_connector::clock::Clock;
 use fluent_connector::store::{Options, Result, Store};
@@ -158,7 +159,7 @@ impl Database {
     }
 
     pub fn options(&self) -> Options {
-        Options { url: self.url.clone(), pool: 16, rows: 256, migrate: true }
+        Options { url: self.url.clone(), pool: 16, rows: 256, migrate: true, answer_within: Duration::from_secs(10) }
     }
 
     pub async fn open(&self, clock: &Clock) -> Store {

@@ -31,6 +31,10 @@ struct Control {
     delay: AtomicU64,
     /// Answers to commits are lost.
     lossy: AtomicBool,
+    /// What is sent in either direction vanishes.
+    silent: AtomicBool,
+    /// A connection whose commit was lost stays open, in silence.
+    hush: AtomicBool,
     /// Connections that were closed as they came.
     refused: AtomicU64,
     /// Each change ends the connections that are open then.
@@ -53,7 +57,8 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let network = watch::Sender::new(Network::Up);
         let (lossy, refused) = (AtomicBool::new(false), AtomicU64::new(0));
-        let control = Arc::new(Control { delay: AtomicU64::new(0), lossy, refused, network });
+        let (silent, hush) = (AtomicBool::new(false), AtomicBool::new(false));
+        let control = Arc::new(Control { delay: AtomicU64::new(0), silent, hush, lossy, refused, network });
         let mut serving = JoinSet::new();
         serving.spawn(serve(listener, target.to_owned(), control.clone()));
         Self { port, control, _serving: serving }
@@ -68,6 +73,18 @@ impl Proxy {
     /// it: the database did it, nobody learns that.
     pub fn lose_commits(&self, lossy: bool) {
         self.control.lossy.store(lossy, Ordering::SeqCst);
+    }
+
+    /// [`Proxy::lose_commits`], but their connections stay open, in silence.
+    pub fn hush_commits(&self, lossy: bool) {
+        self.control.hush.store(lossy, Ordering::SeqCst);
+        self.lose_commits(lossy);
+    }
+
+    /// From now on everything that is sent vanishes without a sign, and connections that lost something
+    /// never recover.
+    pub fn swallow(&self, silent: bool) {
+        self.control.silent.store(silent, Ordering::SeqCst);
     }
 
     /// Ends all connections and takes no new ones, until [`Proxy::restore`].
@@ -130,14 +147,21 @@ async fn pass(client: TcpStream, server: TcpStream, control: Arc<Control>) {
     server.set_nodelay(true).unwrap();
     let (mut asking, mut answered) = client.into_split();
     let (mut answers, mut asked) = server.into_split();
-    let (changed, deaf) = (AtomicBool::new(false), AtomicBool::new(false));
-    // A side that is gone ends the connection; that is what it is for.
+    let (changed, deaf, dead) = (AtomicBool::new(false), AtomicBool::new(false), AtomicBool::new(false));
+    let vanishes = || {
+        dead.fetch_or(control.silent.load(Ordering::SeqCst), Ordering::SeqCst);
+        dead.load(Ordering::SeqCst)
+    };
+    // A side that is gone ends the connection; that is what it is for. Only silence hides it.
     let there = async {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = asking.read(&mut bytes).await {
             let commits = bytes[..count].windows(7).any(|bytes| bytes == b"commit\0");
             let lost = commits && changed.swap(false, Ordering::SeqCst) && control.lossy.load(Ordering::SeqCst);
             deaf.store(lost, Ordering::SeqCst);
+            if vanishes() {
+                continue;
+            }
             if asked.write_all(&bytes[..count]).await.is_err() {
                 break;
             }
@@ -146,8 +170,15 @@ async fn pass(client: TcpStream, server: TcpStream, control: Arc<Control>) {
     let back = async {
         let mut bytes = vec![0; 64 * 1024];
         while let Ok(count @ 1..) = answers.read(&mut bytes).await {
+            if vanishes() {
+                continue;
+            }
             if deaf.load(Ordering::SeqCst) {
-                break;
+                if !control.hush.load(Ordering::SeqCst) {
+                    break;
+                }
+                dead.store(true, Ordering::SeqCst);
+                continue;
             }
             changed.fetch_or(has_changed(&bytes[..count]), Ordering::SeqCst);
             let delay = control.delay.load(Ordering::SeqCst);
@@ -158,6 +189,9 @@ async fn pass(client: TcpStream, server: TcpStream, control: Arc<Control>) {
             if answered.write_all(&bytes[..count]).await.is_err() {
                 break;
             }
+        }
+        if dead.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
         }
     };
     tokio::select! { () = there => {}, () = back => {} }

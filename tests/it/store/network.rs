@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fluent_connector::clock::Clock;
-use fluent_connector::store::{Db, Filter, Options, Store, Urgency};
+use fluent_connector::store::{Db, Filter, Options, Put, Store, Urgency};
 use futures_util::FutureExt;
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -20,6 +20,8 @@ on_postgres!(
     a_connection_that_comes_back_inside_a_transaction_is_freed_of_it,
     without_the_guard_a_cancelled_begin_swallows_the_next_write,
     a_database_that_is_gone_pauses_and_loses_nothing,
+    a_database_that_falls_silent_is_not_waited_for,
+    what_was_committed_in_silence_is_a_duplicate,
 );
 
 /// One way of a round trip through the slow proxy.
@@ -128,6 +130,58 @@ async fn a_database_that_is_gone_pauses_and_loses_nothing(database: Database) {
     }
     let stored = stored(&database).await;
     assert_eq!(stored, acknowledged);
+}
+
+/// Packets vanish: no side learns that the other one is gone.
+async fn a_database_that_falls_silent_is_not_waited_for(database: Database) {
+    let (proxy, url) = through(&database).await;
+    let options = Options { url, pool: 4, answer_within: Duration::from_secs(1), ..database.options() };
+    let store = Store::open(options, Clock::simulated(START)).await.unwrap();
+    let write = async |key: &'static str| {
+        store.write(Urgency::Urgent, move |tx| async move { tx.put(vec![message(key)]).await }.boxed()).await
+    };
+    for outage in 0..2 {
+        store.put(vec![message(format!("before {outage}"))]).await.unwrap();
+        let mut reading = store.read().await.unwrap();
+        proxy.swallow(true);
+        let all = async {
+            let intakes = (0..20).map(|n| store.put(vec![message(format!("during {outage}.{n}"))]));
+            let refused = futures_util::future::join_all(intakes).await;
+            assert!(refused.iter().all(Result::is_err), "{refused:?}");
+            let refused = write("during, written").await;
+            assert!(refused.is_err(), "{refused:?}");
+            assert!(reading.ping().await.is_err(), "a connection that was open");
+            assert!(reading.ping().await.is_err(), "and it is never used again");
+        };
+        tokio::time::timeout(Duration::from_secs(60), all).await.expect("everybody has an answer");
+        drop(reading);
+        proxy.swallow(false);
+        let after = format!("after {outage}");
+        eventually("the store works again", async || store.put(vec![message(&after)]).await.is_ok()).await;
+        write(["first", "second"][outage]).await.unwrap();
+    }
+    let stored = stored(&database).await;
+    let expected = ["after 0", "after 1", "before 0", "before 1", "first", "second"].map(str::to_owned);
+    assert_eq!(stored, BTreeSet::from(expected));
+}
+
+async fn what_was_committed_in_silence_is_a_duplicate(database: Database) {
+    let (proxy, url) = through(&database).await;
+    let options = Options { url, pool: 4, answer_within: Duration::from_secs(1), ..database.options() };
+    let store = Store::open(options, Clock::simulated(START)).await.unwrap();
+    proxy.hush_commits(true);
+    let refused = store.put(vec![message("a")]).await;
+    assert!(refused.is_err(), "nobody says that it was stored: {refused:?}");
+    assert!(stored(&database).await.contains("a"));
+    proxy.hush_commits(false);
+    eventually("the store works again", async || match store.put(vec![message("a")]).await {
+        Ok(puts) => {
+            assert_eq!(puts, [Put::Duplicate]);
+            true
+        }
+        Err(_) => false,
+    })
+    .await;
 }
 
 async fn stored(database: &Database) -> BTreeSet<String> {
