@@ -23,8 +23,9 @@ const STOPPED_MS: std::ops::Range<u64> = 2_750..3_300;
 /// Nothing may be left to do for so long before it counts as settled: longer than a poll's interval
 /// and the resolution of the platforms' clocks.
 const QUIET: Duration = Duration::from_secs(4);
-/// How long settling may take; what is open then is for the checker.
-const SETTLE: Duration = Duration::from_secs(60);
+/// Nothing was done for so long though something is open: it never will be, and is for the checker. A
+/// slow machine may take as long as it needs.
+const STUCK: Duration = Duration::from_secs(45);
 
 /// One run.
 ///
@@ -82,20 +83,24 @@ async fn connect(world: &World, options: &Drive, journal: &Journal) -> anyhow::R
 async fn gauge(world: Arc<World>, load: Arc<Load>) {
     for daemon in (0..world.urls.len()).cycle() {
         if let Ok(Ok(status)) = timeout(Duration::from_secs(1), world.ask(daemon, "status")).await {
-            load.open.store(open(&status), Ordering::SeqCst);
+            load.open.store(counted(&status, &OPEN, |_| true), Ordering::SeqCst);
         }
         sleep(Duration::from_millis(250)).await;
     }
 }
 
-/// Messages that are to be done, without jobs, of which there is always one.
-fn open(status: &Value) -> u64 {
-    counted(status, &["ready", "running", "waiting"])
+/// States of what is to be done.
+const OPEN: [&str; 3] = ["ready", "running", "waiting"];
+
+/// Messages of some lanes that are in some states.
+fn counted(status: &Value, states: &[&str], meant: impl Fn(&Value) -> bool) -> u64 {
+    let lanes = status["lanes"].as_array().into_iter().flatten().filter(|lane| meant(&lane["lane"]));
+    lanes.flat_map(|lane| states.iter().map(|state| lane["counts"][state].as_u64().unwrap_or(0))).sum()
 }
 
-fn counted(status: &Value, states: &[&str]) -> u64 {
-    let lanes = status["lanes"].as_array().into_iter().flatten().filter(|lane| lane["lane"] != "bulk");
-    lanes.flat_map(|lane| states.iter().map(|state| lane["counts"][state].as_u64().unwrap_or(0))).sum()
+/// There is always a tick of a job.
+fn is_no_job(lane: &Value) -> bool {
+    lane != "bulk"
 }
 
 struct Run<'a> {
@@ -158,13 +163,15 @@ impl Run<'_> {
         daemons[0].start(Pace::Fast)?;
         daemons[0].ready(&self.world.http).await?;
         let finished = self.load.finish().await?;
-        let started = Instant::now();
-        let (mut since, mut accepted) = (Instant::now(), 0);
-        while started.elapsed() < SETTLE && since.elapsed() < QUIET {
+        let (mut since, mut progress, mut counts) = (Instant::now(), Instant::now(), Vec::new());
+        while progress.elapsed() < STUCK && since.elapsed() < QUIET {
             let status = self.world.ask(0, "status").await?;
-            let now = counted(&status, &["accepted"]);
-            if open(&status) > 0 || now != accepted || !relay.is_idle() {
-                (since, accepted) = (Instant::now(), now);
+            let now = ["accepted", "done", "skipped", "parked"].map(|state| counted(&status, &[state], is_no_job));
+            if now.as_slice() != counts {
+                (progress, since, counts) = (Instant::now(), Instant::now(), now.to_vec());
+            }
+            if counted(&status, &OPEN, is_no_job) > 0 || !relay.is_idle() {
+                since = Instant::now();
             }
             sleep(Duration::from_millis(200)).await;
         }
