@@ -108,8 +108,11 @@ pub struct PriceTypes {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TaxType {
+    /// As Fluent's tax service knows it: DE.
     pub country: String,
+    /// As Fluent's tax service knows it: STANDARD.
     pub group: String,
+    /// As Fluent's tax service knows it: 19.
     pub tariff: String,
 }
 

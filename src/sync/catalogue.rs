@@ -64,10 +64,19 @@ pub fn held(app: &App, message: &Message) -> i64 {
     message.held_since().map_or(0, |since| app.clock().now() - since)
 }
 
+/// Does Fluent not have what was to be updated?
+pub fn is_lost(error: &Error, connection: &Connection) -> bool {
+    error.code == "C0120E" && !names_catalogue(error, connection)
+}
+
+fn names_catalogue(error: &Error, connection: &Connection) -> bool {
+    error.sentence.contains(connection.config.fluent.product_catalogue.reference.as_str())
+}
+
 /// What Fluent's refusal means; a catalogue that does not exist is a mistake in the configuration.
 pub fn explained(error: Error, connection: &Connection) -> Failure {
     let catalogue = &connection.config.fluent.product_catalogue.reference;
-    if error.code == "C0120E" && error.sentence.contains(catalogue.as_str()) {
+    if error.code == "C0120E" && names_catalogue(&error, connection) {
         return Failure::rejected(format!(
             "The product catalogue {catalogue} does not exist in Fluent. Correct fluent.product_catalogue.ref."
         ));

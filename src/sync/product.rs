@@ -1,10 +1,11 @@
 //! Products, commercetools → Fluent: one STANDARD product and a VARIANT product per variant.
 //!
-//! Routes `commercetools.product-changed`, `commercetools.product-unpublished`,
-//! `commercetools.product-deleted` (in `inbox`), `commercetools.price-changed` (in `price`), `fluent.upsert-product` (in `upsert`) and
-//! `fluent.deactivate-product` (in `deactivate`), all of subject `product:<id>`; `job.product-sync`
-//! (in `poll`) finds what no notification told of. The pure part is [`to_fluent`]. Field tables:
-//! `commercetools-to-fluent`, section 3.
+//! Routes `commercetools.product-changed`, `commercetools.product-unpublished` and
+//! `commercetools.product-deleted` (in `inbox`), `fluent.upsert-product` (in `upsert`) and
+//! `fluent.deactivate-product` (in `deactivate`), all of subject `product:<id>`;
+//! `commercetools.price-changed` (in `price`) leads from a standalone price to its product, and
+//! `job.product-sync` (in `poll`) finds what no notification told of. The pure part is [`to_fluent`].
+//! Field tables: `commercetools-to-fluent`, section 3.
 
 pub mod attributes;
 pub mod deactivate;

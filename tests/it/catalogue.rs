@@ -30,6 +30,7 @@ on_both_databases! {
     a_price_begins_at_its_time,
     a_variant_without_sku_is_told_once,
     a_standalone_price_reaches_its_variant,
+    a_catalogue_that_does_not_exist_is_named,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -393,6 +394,17 @@ async fn a_standalone_price_reaches_its_variant(engine: Engine) {
     assert_eq!(fluent_product(&world, "SHIRT-M")["prices"][0]["value"], json!(12.5));
     assert_eq!(writes(&world)[before..], ["updateVariantProduct"]);
     quiet(&world).await;
+}
+
+async fn a_catalogue_that_does_not_exist_is_named(engine: Engine) {
+    let over = "connections: [{ name: main, fluent: { product_catalogue: { ref: \"PC:WRONG:1\" } } }]".to_owned();
+    let Some(world) = World::with(engine, Settings { over, ..Settings::default() }).await else { return };
+    world.commercetools.put("categories", category("women", "Women", None));
+    world.settle().await;
+    assert_eq!(
+        world.the_parked().await.detail.as_deref(),
+        Some("The product catalogue PC:WRONG:1 does not exist in Fluent. Correct fluent.product_catalogue.ref.")
+    );
 }
 
 fn put_shirt(world: &World, key: &str, categories: &[&str], skus: &[&str]) -> String {

@@ -12,11 +12,13 @@ use crate::commercetools::catalogue::Category;
 use crate::failure::{Class, Failure, Outcome, Skip, skip};
 use crate::fluent::catalogue::{self, CategoryFound, UpdateCategoryInput};
 use crate::fluent::operation;
-use crate::queue::Message;
+use crate::queue::{Message, Note};
 use crate::store::{Mapping, Urgency};
 use crate::sync::attribute::own;
 use crate::sync::canonical::canonical_hash;
-use crate::sync::catalogue::{Notice, ask, connection, explained, extra, held, is_written, next, note, set_extra};
+use crate::sync::catalogue::{
+    Notice, ask, connection, explained, extra, held, is_lost, is_written, next, note, set_extra,
+};
 use crate::sync::text::present;
 
 /// `fluent.upsert-category`: makes sure that Fluent has the category, with this content.
@@ -70,7 +72,13 @@ pub async fn deactivate(app: App, message: Message) -> Outcome {
     }
     let input = json!({"input": deactivation(&name, &connection.config)});
     let done: Result<Value, _> = connection.fluent.on(message.call()).run(&operation::UPDATE_CATEGORY, input).await;
-    done.map(drop).map_err(|error| explained(error, connection))?;
+    match done {
+        Err(error) if is_lost(&error, connection) => {
+            let sentence = format!("Fluent does not have category {name} any more; nothing was left to deactivate.");
+            message.note(Note::new("catalogue.lost", sentence));
+        }
+        done => drop(done.map_err(|error| explained(error, connection))?),
+    }
     row.state = "inactive".into();
     // Whatever it has when it comes back is sent again.
     row.content_hash = None;
@@ -187,7 +195,7 @@ impl Step<'_> {
     async fn update(&self, row: &Mapping, before: &Written) -> Outcome {
         let input = self.input(row, before);
         match self.send(&operation::UPDATE_CATEGORY, json!({ "input": input })).await {
-            Err(error) if error.code == "C0120E" => self.create_or_adopt(row, before).await,
+            Err(error) if is_lost(&error, self.connection) => self.create_or_adopt(row, before).await,
             Err(error) => Err(explained(error, self.connection)),
             Ok(()) => Ok(()),
         }

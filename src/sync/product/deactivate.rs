@@ -9,9 +9,9 @@ use super::{KIND, VARIANT, label, variant_id};
 use crate::app::{App, Connection};
 use crate::failure::{Failure, Outcome, Skip, skip};
 use crate::fluent::operation;
-use crate::queue::Message;
+use crate::queue::{Message, Note};
 use crate::store::Mapping;
-use crate::sync::catalogue::{Notice, connection, explained, extra, next};
+use crate::sync::catalogue::{Notice, connection, explained, extra, is_lost, next};
 use crate::sync::category::catalogue;
 
 /// `fluent.deactivate-product`: gives every variant of a product, and then itself, the inactive status.
@@ -56,7 +56,13 @@ pub async fn one(message: &Message, connection: &Connection, kind: Kind, mut row
     };
     let input = deactivation(name, catalogue(&connection.config), &connection.config.product);
     let done: Result<Value, _> = connection.fluent.on(message.call()).run(operation, json!({ "input": input })).await;
-    done.map(drop).map_err(|error| explained(error, connection))?;
+    match done {
+        Err(error) if is_lost(&error, connection) => {
+            let sentence = format!("Fluent does not have product {name} any more; nothing was left to deactivate.");
+            message.note(Note::new("catalogue.lost", sentence));
+        }
+        done => drop(done.map_err(|error| explained(error, connection))?),
+    }
     row.state = "inactive".into();
     // Whatever it has when it comes back is sent again.
     row.content_hash = None;

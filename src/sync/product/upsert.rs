@@ -20,7 +20,7 @@ use crate::queue::{Message, Note};
 use crate::remote::Error;
 use crate::store::Urgency;
 use crate::sync::attribute::own;
-use crate::sync::catalogue::{Notice, ask, connection, explained, held, is_written, note};
+use crate::sync::catalogue::{Notice, ask, connection, explained, held, is_lost, is_written, note};
 use crate::sync::category;
 use crate::sync::text::present;
 
@@ -195,7 +195,7 @@ impl Step<'_> {
     async fn update(&self, entity: &Entity) -> Outcome {
         let (_, update) = operations(entity.kind);
         match self.send(update, Input { input: &entity.update }).await {
-            Err(error) if error.code == "C0120E" => self.create(entity).await,
+            Err(error) if is_lost(&error, self.connection) => self.create(entity).await,
             Err(error) => Err(explained(error, self.connection)),
             Ok(()) => Ok(()),
         }
@@ -288,7 +288,8 @@ impl Step<'_> {
         };
         if held(self.app, self.message) >= self.connection.config.category.wait_limit.millis() {
             return Err(Failure::rejected(format!(
-                "The category {category} never arrived in Fluent; see its own message. Product {name} was sent without it."
+                "The category {category} never arrived in Fluent; see its own message. Product {name} was sent without \
+                 it."
             )));
         }
         self.message
