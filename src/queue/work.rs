@@ -47,10 +47,10 @@ pub async fn work(queue: Queue, claimed: Claimed, end: End) {
     commit(&queue, &message, verdict, findings).await;
 }
 
-/// Gives a claim back untouched, for a second.
+/// Gives a claim back untouched.
 pub async fn hand_back(queue: &Queue, claimed: Claimed) {
     let message = Message::new(queue.clone(), claimed, CancellationToken::new());
-    keep(queue, &message, |now| Verdict::Back { due: now + 1_000, detail: None }).await;
+    keep(queue, &message, |due| Verdict::Back { due, detail: None }).await;
 }
 
 /// What a handler says, unless its route does not let it speak.

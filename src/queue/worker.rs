@@ -1,6 +1,7 @@
 //! The worker: claims due messages lane by lane and runs their handlers, as many as there are slots.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -36,8 +37,14 @@ pub struct Worker {
     freed: Arc<Notify>,
     running: TaskTracker,
     end: End,
-    /// Claims whose handlers run, and what they work on.
-    claims: Arc<Mutex<BTreeMap<Uuid, Place>>>,
+    claims: Arc<Claims>,
+}
+
+/// Claims whose handlers run or wait for their turn, and what they work on, oldest first.
+#[derive(Default)]
+struct Claims {
+    held: Mutex<Vec<(Uuid, Place)>>,
+    ended: Notify,
 }
 
 /// Connection and subject; without a subject the message's id.
@@ -128,7 +135,7 @@ impl Worker {
 
     /// After a claim that failed: it may have been stored all the same, and nobody works on it.
     async fn forget_unheard(&self) -> Result<(), Error> {
-        let (daemon, known) = (self.daemon, lock(&self.claims).keys().copied().collect::<BTreeSet<_>>());
+        let (daemon, known) = (self.daemon, self.claims.known());
         let store = self.queue.app.store();
         let freed = store
             .write(Urgency::Urgent, move |tx| async move { tx.reclaim_unheard(daemon, &known).await }.boxed())
@@ -196,15 +203,13 @@ impl Worker {
         let (claims, claim) = (self.claims.clone(), claimed.claim);
         let lead = claimed.lead();
         let place = (lead.connection.clone(), lead.subject.clone().unwrap_or_else(|| lead.id.to_string()));
-        // Nobody waited for the former claim to be on disk, and it was lost; but its handler is at work.
-        let doubled = lock(&claims).values().any(|working| *working == place);
-        lock(&claims).insert(claim, place);
+        claims.begin(claim, place.clone());
         self.running.spawn(async move {
-            match doubled {
-                true => hand_back(&queue, claimed).await,
-                false => work(queue, claimed, end).await,
+            tokio::select! {
+                () = claims.turn(claim, &place) => work(queue, claimed, end).await,
+                () = end.dropped.cancelled() => hand_back(&queue, claimed).await,
             }
-            lock(&claims).remove(&claim);
+            claims.end(claim);
             busy.fetch_sub(1, Ordering::SeqCst);
             freed.notify_one();
         });
@@ -236,8 +241,37 @@ impl Worker {
     }
 }
 
-fn lock(claims: &Mutex<BTreeMap<Uuid, Place>>) -> MutexGuard<'_, BTreeMap<Uuid, Place>> {
-    claims.lock().unwrap_or_else(PoisonError::into_inner)
+impl Claims {
+    fn begin(&self, claim: Uuid, place: Place) {
+        self.held().push((claim, place));
+    }
+
+    fn end(&self, claim: Uuid) {
+        self.held().retain(|(held, _)| *held != claim);
+        self.ended.notify_waiters();
+    }
+
+    fn known(&self) -> BTreeSet<Uuid> {
+        self.held().iter().map(|(claim, _)| *claim).collect()
+    }
+
+    /// Returns when no older claim works on the same. There is one when its handler is about to end,
+    /// or when the database lost the older claim, which nobody had waited for, and its handler is at
+    /// work all the same.
+    async fn turn(&self, claim: Uuid, place: &Place) {
+        loop {
+            let mut ended = pin!(self.ended.notified());
+            ended.as_mut().enable();
+            if self.held().iter().find(|(_, held)| held == place).is_none_or(|(first, _)| *first == claim) {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Vec<(Uuid, Place)>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Slots {
