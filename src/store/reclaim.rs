@@ -9,12 +9,13 @@ use uuid::Uuid;
 use super::{Result, Tx, on};
 use crate::clock::Millis;
 
-/// A message that so many daemons died of in a row is parked.
-pub const DEATHS: i64 = 5;
+/// A message that so many daemons died of in a row is parked. Few would do for the culprit; but who
+/// kills the daemon again and again for another reason must not find innocent work parked.
+pub const DEATHS: i64 = 20;
 /// From its second death in a row on, a message runs this much apart from the others that died with
 /// it, in milliseconds: one of them is the reason, and the others end alone.
 const APART: Millis = 2_000;
-const PARKED: &str = "Five daemons in a row died while they worked on this message. Their logs say of what; \
+const PARKED: &str = "Twenty daemons in a row died while they worked on this message. Their logs say of what; \
                       `message retry` runs it once more, `message skip` gives it up.";
 
 /// What daemons that are gone had been running.

@@ -5,6 +5,7 @@ pub mod daemons;
 pub mod look;
 pub mod others;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -434,13 +435,30 @@ impl Drop for World {
     fn drop(&mut self) {
         let Some(folder) = recordings() else { return };
         let name = uuid::Uuid::now_v7();
-        let shop = self.commercetools.front().exchanges();
-        let lines: String = shop.iter().filter_map(shop_line).map(|line| format!("{line}\n")).collect();
-        std::fs::write(folder.join(format!("commercetools-{name}.jsonl")), lines).unwrap();
-        let fluent = self.fluent.front().exchanges();
-        let lines: String = fluent.iter().filter_map(fluent_line).map(|line| format!("{line}\n")).collect();
-        std::fs::write(folder.join(format!("fluent-{name}.jsonl")), lines).unwrap();
+        let shop = lines(self.commercetools.front().exchanges(), shop_line);
+        std::fs::write(folder.join(format!("commercetools-{name}.jsonl")), shop).unwrap();
+        let fluent = lines(self.fluent.front().exchanges(), fluent_line);
+        std::fs::write(folder.join(format!("fluent-{name}.jsonl")), fluent).unwrap();
     }
+}
+
+/// How many exchanges of one operation and status are written down from the beginning of a story, and
+/// from its end: a story of thousands of orders would keep the checkers busy for minutes with more of
+/// the same.
+const ENDS: usize = 8;
+/// How many rows of a page are written down.
+const PAGE: usize = 20;
+
+fn lines(exchanges: Vec<Exchange>, line: fn(&Exchange) -> Option<Value>) -> String {
+    let mut alike: BTreeMap<(String, u16), Vec<Exchange>> = BTreeMap::new();
+    for exchange in exchanges {
+        alike.entry((exchange.operation.clone(), exchange.status)).or_default().push(exchange);
+    }
+    let ends = alike.into_values().flat_map(|alike| {
+        let last = alike.len().saturating_sub(ENDS);
+        alike.into_iter().enumerate().filter(move |(number, _)| *number < ENDS || *number >= last)
+    });
+    ends.filter_map(|(_, exchange)| line(&exchange)).map(|line| format!("{line}\n")).collect()
 }
 
 /// Where recordings go, if any are asked for.
@@ -462,6 +480,9 @@ fn shop_line(exchange: &Exchange) -> Option<Value> {
     if (200..300).contains(&exchange.status) {
         line["status"] = exchange.status.into();
         line["response"] = exchange.response.clone();
+        if let Some(results) = line["response"]["results"].as_array_mut() {
+            results.truncate(PAGE);
+        }
     }
     Some(line)
 }

@@ -159,7 +159,7 @@ async fn those_who_died_together_run_apart(database: Database) {
         bench.bury(daemon).await;
     }
     let mut done = 0;
-    for _ in 0..20 {
+    for _ in 0..3 * DEATHS {
         let daemon = Uuid::now_v7();
         let claimed = bench.claim(daemon, 10).await;
         assert!(claimed.len() <= 1, "one at a time: {claimed:?}");
