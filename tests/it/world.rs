@@ -447,7 +447,7 @@ impl Drop for World {
 /// the same.
 const ENDS: usize = 8;
 /// How many rows of a page are written down.
-const PAGE: usize = 20;
+const PAGE: usize = 4;
 
 fn lines(exchanges: Vec<Exchange>, line: fn(&Exchange) -> Option<Value>) -> String {
     let mut alike: BTreeMap<(String, u16), Vec<Exchange>> = BTreeMap::new();
