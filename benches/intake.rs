@@ -145,12 +145,15 @@ fn request(fluent: &Fluent, number: usize) -> Vec<u8> {
 struct Daemon {
     child: Child,
     address: SocketAddr,
+    _silent: TcpListener,
 }
 
 impl Daemon {
     /// `rows` = most jobs of one commit; 1 is one transaction per request.
     async fn start(folder: &Path, fluent: &Fluent, engine: &str, url: &str, rows: usize) -> Self {
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        // Only intake is measured: a Fluent that never answers keeps the workers from what was taken in.
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let file = folder.join(format!("{engine}.yml"));
         let configuration = format!(
             r#"
@@ -158,16 +161,13 @@ server: {{ listen: "{address}", admin_socket: "{folder}/admin.sock" }}
 database: {{ url: "{url}", group_commit: {{ rows: {rows} }} }}
 security: {{ allow_literal_secrets: true }}
 log: {{ level: "error" }}
-# Only intake is measured: nothing works on what was taken in.
-routes: {{ fluent.order-updated: {{ lane: parked-for-the-benchmark }} }}
-queue: {{ workers: 8, lanes: {{ parked-for-the-benchmark: {{ reserved: 0, weight: 0 }} }} }}
 connections:
   - name: main
     commercetools: {{ project_key: p, api_url: "http://127.0.0.1:9", auth_url: "http://127.0.0.1:9", client_id: c, client_secret: s }}
     fluent:
       account: ACME
       retailer_id: 5
-      base_url: "http://127.0.0.1:9"
+      base_url: "http://{silent}"
       username: u
       password: p
       client_secret: s
@@ -176,6 +176,7 @@ connections:
     order_status: {{ poll: {{ enabled: false }} }}
 "#,
             folder = folder.display(),
+            silent = silent.local_addr().unwrap(),
             key = fluent.public_key(),
         );
         std::fs::write(&file, configuration).unwrap();
@@ -185,7 +186,7 @@ connections:
             .stdin(Stdio::null())
             .spawn()
             .unwrap();
-        let daemon = Self { child, address };
+        let daemon = Self { child, address, _silent: silent };
         for _ in 0..200 {
             if TcpStream::connect(address).await.is_ok() {
                 return daemon;
