@@ -14,7 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -145,6 +145,8 @@ async fn run(platform: &Platform, budget: &Budget, warm_up: Duration, span: Dura
 struct Platform {
     process: Child,
     url: String,
+    /// Closed with the platform: who prints into a closed pipe dies of it.
+    _output: BufReader<ChildStdout>,
 }
 
 impl Platform {
@@ -154,10 +156,10 @@ impl Platform {
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
-        let output = process.stdout.take().context("standard output is piped")?;
+        let mut output = BufReader::new(process.stdout.take().context("standard output is piped")?);
         let mut url = String::new();
-        BufReader::new(output).read_line(&mut url)?;
-        Ok(Self { process, url: url.trim().to_owned() })
+        output.read_line(&mut url)?;
+        Ok(Self { process, url: url.trim().to_owned(), _output: output })
     }
 
     fn account(&self) -> anyhow::Result<FluentRemote> {
