@@ -25,6 +25,7 @@ on_both_databases! {
     an_order_deleted_after_it_was_sent,
     a_product_that_fluent_has_twice_is_named,
     a_payment_of_another_order_is_named,
+    tries_that_failed_otherwise_are_no_looks,
 }
 
 async fn poison_is_parked_and_arrives_after_its_repair(engine: Engine) {
@@ -102,6 +103,23 @@ async fn a_payment_of_another_order_is_named(engine: Engine) {
     let reference = world.fluent.transactions()[0]["ref"].as_str().unwrap().to_owned();
     assert!(sentence.contains("Fluent has no order") && sentence.contains(&reference), "{sentence}");
     assert_eq!(parked.attempts, 4, "the order may still have become visible");
+    world.nothing_lost().await;
+}
+
+/// Whether Fluent shows an order is not known better after it did not answer at all.
+async fn tries_that_failed_otherwise_are_no_looks(engine: Engine) {
+    let Some(world) = World::new(engine).await else { return };
+    let first = world.commercetools.order(Some("1")).customer(ADA).payment("CREDIT_CARD", 2999).place();
+    world.settle().await;
+    let payments = world.shop_order(&first)["paymentInfo"].clone();
+    let fault = Rule { times: Some(3), ..once(Fault::ErrorBefore(503), "OrdersByRef") };
+    world.fluent.front().fault(fault);
+    let same = move |order: &mut Value| order["paymentInfo"] = payments.clone();
+    world.commercetools.order(Some("2")).customer(ADA).changed(same).place();
+    world.pass(Duration::from_secs(1800), Duration::from_secs(30)).await;
+
+    assert_eq!(world.the_parked().await.attempts, 5, "three without an answer, one look, and one more");
+    assert_eq!(world.fluent_requests("CreateOrder").len(), 3);
     world.nothing_lost().await;
 }
 

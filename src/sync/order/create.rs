@@ -20,6 +20,7 @@ use crate::fluent::input::CreateOrderInput;
 use crate::fluent::operation;
 use crate::queue::{Message, Note};
 use crate::remote::Error;
+use crate::sync::connection;
 use crate::sync::customer;
 use crate::sync::order_lookup::Pair;
 use crate::sync::order_update::Update;
@@ -53,9 +54,7 @@ struct Created {
 /// Skipped if it is out of scope, waiting if it is held.
 pub async fn receive(app: App, message: Message) -> Outcome {
     let Notice { id } = message.payload()?;
-    let Some(connection) = app.connection(message.connection()) else {
-        return Err(Failure::retry(Class::Setup, "The connection is off."));
-    };
+    let connection = connection(&app, &message)?;
     if !connection.config.order.enabled {
         return skip(Skip::Ignored, "Orders are switched off for this connection.");
     }
@@ -77,9 +76,7 @@ pub async fn receive(app: App, message: Message) -> Outcome {
 /// Rejected with the sentences of C 5.7.
 pub async fn send(app: App, message: Message) -> Outcome {
     let Notice { id } = message.payload()?;
-    let Some(connection) = app.connection(message.connection()) else {
-        return Err(Failure::retry(Class::Setup, "The connection is off."));
-    };
+    let connection = connection(&app, &message)?;
     let pair = Pair::load(&mut app.store().read().await?, message.connection(), &id).await?;
     if pair.as_ref().is_some_and(|pair| pair.mapping.fluent_id.is_some()) {
         message.unchanged();
@@ -211,16 +208,20 @@ impl Step<'_> {
                 let names = [name];
                 match adopt::find(self.message, self.connection, &names, self.order, &mapped.input).await? {
                     Some(existing) => self.adopt(pair, existing).await,
-                    // Not visible yet, as far as three looks can tell.
-                    None if self.message.attempt() <= LOOKS.len() as i64 => {
-                        Err(Failure::retry(Class::Stale, error.sentence))
-                    }
-                    None => reject(taken(&mapped.input, &error)),
+                    // It may not be visible yet; after several looks in a row it is something else.
+                    None if error.code == "C0123E" && self.looked_before() => reject(taken(&mapped.input, &error)),
+                    None => Err(Failure::retry(Class::Stale, error.sentence)),
                 }
             }
             Err(error) if error.outcome_unknown() => Err(self.unknown(pair, error.sentence)),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Did the last of several tries end with an order that does not show, too? Tries that failed for
+    /// other reasons say nothing of what Fluent has.
+    fn looked_before(&self) -> bool {
+        self.message.attempt() > LOOKS.len() as i64 && self.message.last_failure() == Some(Class::Stale)
     }
 
     async fn customer(&self) -> Result<String, Failure> {
