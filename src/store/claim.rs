@@ -197,11 +197,8 @@ impl Tx {
             reason: Some(ending.reason()),
             detail: Some(detail),
             notes,
-            wait_for: None,
-            held_since: None,
-            due: 0,
-            attempts_back: false,
             ends: true,
+            ..Update::default()
         };
         self.settle(claimed, update).await
     }
@@ -245,12 +242,9 @@ impl Tx {
             state: "ready",
             reason: Some(class),
             detail: Some(detail),
-            notes: None,
-            wait_for: None,
             held_since: Some(held_since),
             due,
-            attempts_back: false,
-            ends: false,
+            ..Update::default()
         };
         self.settle(claimed, update).await
     }
@@ -263,12 +257,9 @@ impl Tx {
             state: "ready",
             reason: claimed.lead().reason.as_deref(),
             detail,
-            notes: None,
-            wait_for: None,
-            held_since: None,
             due,
             attempts_back: true,
-            ends: false,
+            ..Update::default()
         };
         self.settle(claimed, update).await
     }
@@ -286,12 +277,10 @@ impl Tx {
             state: "ready",
             reason: Some(class),
             detail: Some(detail),
-            notes: None,
-            wait_for: None,
             held_since: Some(held_since),
             due,
             attempts_back: true,
-            ends: false,
+            ..Update::default()
         };
         self.settle(claimed, update).await
     }
@@ -310,14 +299,12 @@ impl Tx {
         let due = if self.written_since(&lead.connection, key, lead.changed).await? { self.clock.now() } else { due };
         let update = Update {
             state: "waiting",
-            reason: None,
             detail: Some(detail),
-            notes: None,
             wait_for: Some(key),
             held_since: Some(held_since),
             due,
             attempts_back: true,
-            ends: false,
+            ..Update::default()
         };
         self.settle(claimed, update).await
     }
@@ -406,6 +393,7 @@ struct Head {
     has_subject: bool,
 }
 
+#[derive(Default)]
 struct Update<'a> {
     state: &'static str,
     reason: Option<&'a str>,

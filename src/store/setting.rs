@@ -44,18 +44,7 @@ impl Tx {
 
     /// Writes a row of no meaning: done when the disk has it, the store takes writes.
     pub async fn prove_writable(&mut self) -> Result<()> {
-        let now = self.clock.now();
-        on!(&mut self.db, |c| {
-            sqlx::query(
-                "insert into setting (connection, name, value, changed) values ('', 'writable', 'yes', $1) \
-                 on conflict (connection, name) do update set changed = excluded.changed",
-            )
-            .bind(now)
-            .execute(c)
-            .await?
-            .rows_affected()
-        });
-        Ok(())
+        self.put_setting("", "writable", "yes").await
     }
 }
 
