@@ -22,7 +22,9 @@ pub mod walk;
 #[cfg(test)]
 mod fixture;
 
-use crate::queue::Routes;
+use crate::app::{App, Connection};
+use crate::failure::{Class, Failure};
+use crate::queue::{Message, Routes};
 
 /// Registers every standard flow.
 pub fn register(routes: &mut Routes) {
@@ -31,4 +33,12 @@ pub fn register(routes: &mut Routes) {
     order::register(routes);
     order_status::register(routes);
     order_update::register(routes);
+}
+
+/// The connection a message belongs to.
+///
+/// # Errors
+/// A retry if it is off.
+pub fn connection<'a>(app: &'a App, message: &Message) -> Result<&'a Connection, Failure> {
+    app.connection(message.connection()).ok_or_else(|| Failure::retry(Class::Setup, "The connection is off."))
 }

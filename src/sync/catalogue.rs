@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::text::Notes;
 use crate::app::{App, Connection};
-use crate::failure::{Class, Failure};
+use crate::failure::Failure;
 use crate::queue::{Draft, Message, Note};
 use crate::remote::Error;
 use crate::store::Mapping;
@@ -14,14 +14,6 @@ use crate::store::Mapping;
 #[derive(Debug, Deserialize)]
 pub struct Notice {
     pub id: String,
-}
-
-/// The connection a message belongs to.
-///
-/// # Errors
-/// A retry if it is off.
-pub fn connection<'a>(app: &'a App, message: &Message) -> Result<&'a Connection, Failure> {
-    app.connection(message.connection()).ok_or_else(|| Failure::retry(Class::Setup, "The connection is off."))
 }
 
 /// The message that follows from `message` for one version of the source: once per version, unless the

@@ -6,7 +6,8 @@ use crate::commercetools::catalogue::Category;
 use crate::failure::{Class, Failure, Outcome, Skip, skip};
 use crate::queue::Message;
 use crate::store::Mapping;
-use crate::sync::catalogue::{Notice, connection, is_written, next};
+use crate::sync::catalogue::{Notice, is_written, next};
+use crate::sync::connection;
 
 /// `commercetools.category-changed`: a category may have to be sent.
 ///

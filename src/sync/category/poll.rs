@@ -4,7 +4,7 @@
 use crate::app::App;
 use crate::failure::Outcome;
 use crate::queue::Message;
-use crate::sync::catalogue::connection;
+use crate::sync::connection;
 use crate::sync::walk::{Walk, walk};
 
 /// The stream of the categories; its cursor carries this name.

@@ -16,9 +16,8 @@ use crate::queue::{Message, Note};
 use crate::store::{Mapping, Urgency};
 use crate::sync::attribute::own;
 use crate::sync::canonical::canonical_hash;
-use crate::sync::catalogue::{
-    Notice, ask, connection, explained, extra, held, is_lost, is_written, next, note, set_extra,
-};
+use crate::sync::catalogue::{Notice, ask, explained, extra, held, is_lost, is_written, next, note, set_extra};
+use crate::sync::connection;
 use crate::sync::text::present;
 
 /// `fluent.upsert-category`: makes sure that Fluent has the category, with this content.

@@ -22,6 +22,7 @@ use crate::config::model::CommercetoolsPoll;
 use crate::failure::{Class, Failure, Outcome};
 use crate::queue::{Message, Note};
 use crate::store::{Ending, Urgency};
+use crate::sync::connection;
 use crate::sync::order_lookup::KIND;
 use crate::sync::poll::{Found, Pace, Window};
 use crate::sync::walk::{PAGE, after, page};
@@ -36,9 +37,7 @@ pub const MESSAGES: &str = "order-sync-messages";
 /// # Errors
 /// A page that cannot be read leaves its window open; the next run goes on behind the last page.
 pub async fn sync(app: App, message: Message) -> Outcome {
-    let Some(connection) = app.connection(message.connection()) else {
-        return Err(Failure::retry(Class::Setup, "The connection is off."));
-    };
+    let connection = connection(&app, &message)?;
     let commercetools = connection.commercetools.on(message.call());
     let keeps_messages = keeps_messages(&message, &commercetools).await?;
     let now = commercetools.now();

@@ -9,6 +9,7 @@ use crate::failure::{Class, Failure, Outcome, reject};
 use crate::fluent::model::{Order, OrderHeaders};
 use crate::fluent::operation;
 use crate::queue::{Draft, Message};
+use crate::sync::connection;
 use crate::sync::order_lookup::{self, KIND, Pair};
 use crate::sync::order_update::Update;
 use crate::sync::poll::{Found, Pace, Window};
@@ -35,9 +36,7 @@ struct Envelope {
 /// As [`order_lookup::find`].
 pub async fn receive(app: App, message: Message) -> Outcome {
     let envelope: Envelope = message.payload()?;
-    let Some(connection) = app.connection(message.connection()) else {
-        return Err(Failure::retry(Class::Setup, "The connection is off."));
-    };
+    let connection = connection(&app, &message)?;
     let Some(id) = order_id(&envelope) else {
         return reject(format!("The webhook names {} {} but no order.", envelope.entity_type, envelope.entity_id));
     };
@@ -92,9 +91,7 @@ fn order_id(envelope: &Envelope) -> Option<&str> {
 /// # Errors
 /// A page that cannot be read leaves the window open; the next run goes on behind the last page.
 pub async fn sync(app: App, message: Message) -> Outcome {
-    let Some(connection) = app.connection(message.connection()) else {
-        return Err(Failure::retry(Class::Setup, "The connection is off."));
-    };
+    let connection = connection(&app, &message)?;
     let poll = &connection.config.order_status.poll;
     let now = connection.fluent.on(message.call()).now().await?;
     let pace = Pace { settle: poll.settle, overlap: poll.overlap };

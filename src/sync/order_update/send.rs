@@ -17,6 +17,7 @@ use crate::failure::{Class, Failure, Outcome};
 use crate::fluent::model::Order;
 use crate::queue::Message;
 use crate::remote::{Error, Kind};
+use crate::sync::connection;
 use crate::sync::order_lookup::{Pair, RememberedAnswer, fluent_order};
 use crate::sync::slice::Slice;
 
@@ -33,9 +34,7 @@ pub struct Update {
 /// By the table of F 1.7.
 pub async fn send(app: App, message: Message) -> Outcome {
     let update: Update = message.payload()?;
-    let Some(connection) = app.connection(message.connection()) else {
-        return Err(Failure::retry(Class::Setup, "The connection is off."));
-    };
+    let connection = connection(&app, &message)?;
     let slices = Slice::union(message.keys()).map_err(|unknown| Failure::rejected(unknown.to_string()))?;
     let pair = Pair::load(&mut app.store().read().await?, message.connection(), &update.order_id).await?;
     let pair = pair.unwrap_or_else(|| Pair::new(message.connection(), &update.order_id));

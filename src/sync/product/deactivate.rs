@@ -11,8 +11,9 @@ use crate::failure::{Failure, Outcome, Skip, skip};
 use crate::fluent::operation;
 use crate::queue::{Message, Note};
 use crate::store::Mapping;
-use crate::sync::catalogue::{Notice, connection, explained, extra, is_lost, next};
+use crate::sync::catalogue::{Notice, explained, extra, is_lost, next};
 use crate::sync::category::catalogue;
+use crate::sync::connection;
 
 /// `fluent.deactivate-product`: gives every variant of a product, and then itself, the inactive status.
 ///

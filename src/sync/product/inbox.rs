@@ -9,8 +9,9 @@ use crate::config::model::OnGone;
 use crate::failure::{Outcome, Skip, skip};
 use crate::queue::Message;
 use crate::store::Mapping;
-use crate::sync::catalogue::{Notice, connection, is_written, next};
+use crate::sync::catalogue::{Notice, is_written, next};
 use crate::sync::category::inbox::remember_deletion;
+use crate::sync::connection;
 
 /// `commercetools.product-changed`: a product may have to be sent.
 ///

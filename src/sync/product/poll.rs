@@ -3,7 +3,7 @@
 use crate::app::App;
 use crate::failure::{Failure, Outcome};
 use crate::queue::Message;
-use crate::sync::catalogue::connection;
+use crate::sync::connection;
 use crate::sync::walk::{Walk, walk};
 
 /// The stream of the products; its cursor carries this name.

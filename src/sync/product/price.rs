@@ -6,7 +6,8 @@ use super::{KIND, VARIANT};
 use crate::app::App;
 use crate::failure::{Outcome, Skip, skip};
 use crate::queue::Message;
-use crate::sync::catalogue::{ask, connection};
+use crate::sync::catalogue::ask;
+use crate::sync::connection;
 
 #[derive(Debug, Deserialize)]
 struct Notice {

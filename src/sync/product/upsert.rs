@@ -20,8 +20,9 @@ use crate::queue::{Message, Note};
 use crate::remote::Error;
 use crate::store::Urgency;
 use crate::sync::attribute::own;
-use crate::sync::catalogue::{Notice, ask, connection, explained, held, is_lost, is_written, note};
+use crate::sync::catalogue::{Notice, ask, explained, held, is_lost, is_written, note};
 use crate::sync::category;
+use crate::sync::connection;
 use crate::sync::text::present;
 
 /// Variants of one look-up.
