@@ -132,20 +132,35 @@ impl Tx {
 
     /// Was the pair that `<kind>:<commercetools id>` names written at `since` or later, and is it in use?
     /// In the same millisecond counts: whoever waits looks once too often rather than too late.
+    ///
+    /// Until this transaction ends nobody else writes the pair. On Postgres two transactions do not see
+    /// each other: without that, one that looks here and then waits, and one that writes the pair and
+    /// finds nobody waiting, would both be right, and nobody would wake the first.
     pub(super) async fn written_since(&mut self, connection: &str, key: &str, since: Millis) -> Result<bool> {
         let Some((kind, id)) = key.split_once(':') else { return Ok(false) };
-        let written: Option<Millis> = on!(&mut self.db, |c| {
-            sqlx::query_scalar(
-                "select written from mapping where connection = $1 and kind = $2 and commercetools_id = $3 \
-                 and state = 'active'",
+        let place = Mapping::new(connection, kind, id);
+        let (found, state, written): (Uuid, String, Millis) = on!(&mut self.db, |c| {
+            sqlx::query_as(
+                "insert into mapping (id, connection, kind, commercetools_id, commercetools_version, state, extra, \
+                 first_seen, written) values ($1, $2, $3, $4, 0, 'absent', $5, 0, 0) \
+                 on conflict (connection, kind, commercetools_id) do update set kind = excluded.kind \
+                 returning id, state, written",
             )
+            .bind(place.id)
             .bind(connection)
             .bind(kind)
             .bind(id)
-            .fetch_optional(c)
+            .bind(&place.extra)
+            .fetch_one(c)
             .await?
         });
-        Ok(written.is_some_and(|written| written >= since))
+        if found == place.id {
+            // Who wants to write it waits for us all the same.
+            on!(&mut self.db, |c| {
+                sqlx::query("delete from mapping where id = $1").bind(found).execute(c).await?.rows_affected()
+            });
+        }
+        Ok(found != place.id && state == "active" && written >= since)
     }
 }
 
