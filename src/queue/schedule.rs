@@ -119,15 +119,23 @@ impl Timed<'_> {
             None if self.timing.is_interval() => self.tick(queue, plan, now, now).await?,
             Some(row) if row.is_paused(now) => return Ok(row.paused_until.unwrap_or(Millis::MAX)),
             Some(row) if row.paused_at.is_some() => queue.resume(self.connection, self.job, now).await.map(|_| ())?,
-            Some(row) => match row.next_due.filter(|due| row.timing == plan.timing && Some(*due) <= upcoming) {
-                Some(due) if due > now => return Ok(due),
-                Some(due) => self.tick(queue, plan, due, now).await?,
-                // Never planned, planned by another timing, or the clock was set back.
-                None => self.plan(queue, plan).await?,
-            },
+            Some(row) => {
+                match row.next_due.filter(|due| row.timing == plan.timing && *due <= self.farthest(upcoming)) {
+                    Some(due) if due > now => return Ok(due),
+                    Some(due) => self.tick(queue, plan, due, now).await?,
+                    // Never planned, planned by another timing, or the clock was set back.
+                    None => self.plan(queue, plan).await?,
+                }
+            }
             None => self.plan(queue, plan).await?,
         }
         Ok(upcoming.unwrap_or(Millis::MAX))
+    }
+
+    /// The latest time for which somebody may have planned the next tick: another daemon, whose clock
+    /// or whose look is a little ahead of ours, has made the upcoming one already.
+    fn farthest(&self, upcoming: Option<Millis>) -> Millis {
+        upcoming.and_then(|upcoming| self.timing.next_after(upcoming)).unwrap_or(Millis::MAX)
     }
 
     async fn plan(&self, queue: &Queue, plan: Plan) -> Result<()> {

@@ -25,6 +25,7 @@ on_both_databases! {
     a_pause_ends_by_itself,
     another_timing_is_planned_anew,
     a_clock_that_was_set_back_silences_nobody,
+    two_daemons_whose_clocks_differ_make_one_tick,
     a_job_that_fails_has_one_open_tick,
     jitter_puts_a_tick_off,
     an_extra_run_moves_no_cursor,
@@ -167,6 +168,28 @@ async fn a_clock_that_was_set_back_silences_nobody(engine: Engine) {
     world.pass(10 * MINUTE, MINUTE).await;
     assert_eq!(runs(&world).await.len(), before + 2);
     world.nothing_lost().await;
+}
+
+async fn two_daemons_whose_clocks_differ_make_one_tick(engine: Engine) {
+    if engine == Engine::Sqlite {
+        return; // One daemon at a time.
+    }
+    let Some(mut world) = World::with(engine, timed("{ every: 1m }", "")).await else { return };
+    world.settle().await;
+    let first = world.clock.clone();
+    world.set_back(START - 2_000);
+    world.start_daemon().await;
+    for minute in 1..4 {
+        first.advance(MINUTE);
+        world.until("the first one's tick", async || ticks(&world).await.last() == Some(&(minute * 60))).await;
+        world.clock.advance(MINUTE);
+        for daemon in &world.daemons {
+            daemon.app.pulses().feel(MINUTE).await.unwrap();
+            daemon.app.pulses().feel(MINUTE).await.unwrap();
+        }
+    }
+    let keys: Vec<String> = runs(&world).await.iter().rev().map(|row| row.key.clone()).collect();
+    assert_eq!(keys, [0, 60, 120, 180].map(|at: i64| (START + at * 1000).to_string()));
 }
 
 async fn a_job_that_fails_has_one_open_tick(engine: Engine) {
