@@ -39,6 +39,7 @@ use crate::failure::{Class, Failure};
 
 pub use claim::Claimed;
 pub use cursor::{Counted, Cursor, Position};
+pub use lease::Lease;
 pub use line::Line;
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
