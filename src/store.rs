@@ -10,8 +10,10 @@
 //! falls silent. [`Store::put`] is the intake: what arrives while a
 //! commit is under way is committed together in one multi-row statement.
 
+mod bell;
 mod claim;
 mod cursor;
+mod disk;
 mod lease;
 mod line;
 mod mapping;
@@ -32,11 +34,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::failure::{Class, Failure};
 
+pub use bell::{Bell, Lanes};
 pub use claim::Claimed;
 pub use cursor::{Counted, Cursor, Position};
 pub use lease::Lease;
@@ -71,6 +74,9 @@ pub enum Error {
     /// The database as a whole is in trouble; nothing was changed.
     #[error("{0}")]
     Down(String),
+    /// Less than `database.disk_reserve` is free.
+    #[error("the disk of the database is low")]
+    Low,
     /// The writer's queue is full, or the store is closed.
     #[error("the store takes nothing at the moment")]
     Busy,
@@ -100,9 +106,10 @@ struct Inner {
     writer: mpsc::Sender<writer::Job>,
     bulk: mpsc::Sender<writer::Job>,
     shard: AtomicI64,
-    due: Arc<Notify>,
+    due: Arc<Bell>,
     clock: Clock,
     watch: trouble::Watch,
+    disk: disk::Disk,
     /// Held while the process uses the SQLite file; released by the operating system on any death.
     _lock: Option<std::fs::File>,
 }
@@ -192,14 +199,18 @@ impl Store {
 
     /// Takes messages in; the answer per message says whether it was new. Returns when they are on
     /// stable storage.
+    ///
+    /// # Errors
+    /// [`Error::Low`] while the disk is low: what was taken in before is worked on all the same.
     pub async fn put(&self, messages: Vec<New>) -> Result<Vec<Put>> {
+        self.0.disk.has_room()?;
         let (answer, answered) = tokio::sync::oneshot::channel();
         self.0.writer.try_send(writer::Job::Put { messages, answer }).map_err(|_| Error::Busy)?;
         answered.await.map_err(|_| Error::Busy)?
     }
 
-    /// Notified whenever a commit may have made work due.
-    pub fn due(&self) -> &Notify {
+    /// Rings whenever a commit may have made work due.
+    pub fn due(&self) -> &Bell {
         &self.0.due
     }
 
@@ -226,7 +237,7 @@ impl Store {
                 let written = writer::detached(async move {
                     let mut tx = Tx::open(lines.take().await?, clock).await?;
                     match writer::guarded(&mut tx, body).await {
-                        Ok(value) => tx.commit(shard, &due).await.map(|()| value),
+                        Ok(value) => tx.commit(shard, &due).await.map(|_| value),
                         Err(error) => {
                             tx.abandon().await;
                             Err(error)

@@ -114,6 +114,8 @@ pub struct Database {
     pub migrate: Migrate,
     /// How much one commit may gather.
     pub group_commit: GroupCommit,
+    /// Below so much free space on the disk of a SQLite file nothing is taken in.
+    pub disk_reserve: Size,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]

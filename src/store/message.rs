@@ -119,7 +119,7 @@ pub(super) const COLUMNS: &str = "id, connection, route, key, subject, lane, sta
                        due, at_least, attempts, source, correlation, payload, created, changed";
 
 /// Most rows of one statement: SQLite takes 32,766 parameters, and a message has 18.
-const CHUNK: usize = 1000;
+const CHUNK: usize = 256;
 
 impl Source {
     /// The stable name.
@@ -163,13 +163,17 @@ impl Tx {
     /// Stores messages, up to [`CHUNK`] in one statement; a key that exists already, or did until its
     /// message was pruned, is a [`Put::Duplicate`].
     pub async fn put(&mut self, messages: Vec<New>) -> Result<Vec<Put>> {
+        self.put_all(&messages.iter().collect::<Vec<_>>()).await
+    }
+
+    pub(super) async fn put_all(&mut self, messages: &[&New]) -> Result<Vec<Put>> {
         // Ids follow the order of the messages; rows are inserted in the order of their keys, so that
         // two transactions with the same keys never wait for each other crosswise.
-        let mut rows: Vec<(Uuid, &New)> = messages.iter().map(|new| (Uuid::now_v7(), new)).collect();
+        let mut rows: Vec<(Uuid, &New)> = messages.iter().map(|new| (Uuid::now_v7(), *new)).collect();
         let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
         rows.sort_by_key(|(_, new)| (&new.connection, &new.route, &new.key));
         let mut stored = BTreeSet::new();
-        for chunk in rows.chunks(CHUNK) {
+        for chunk in chunks(&rows) {
             stored.extend(self.insert(chunk).await?);
         }
         let mut subjects = BTreeSet::new();
@@ -203,21 +207,21 @@ impl Tx {
             );
             insert.push_values(rows, |mut row, (id, new)| {
                 row.push_bind(*id)
-                    .push_bind(new.connection.clone())
-                    .push_bind(new.route.clone())
-                    .push_bind(new.key.clone())
-                    .push_bind(new.subject.clone())
-                    .push_bind(new.lane.clone())
+                    .push_bind(new.connection.as_str())
+                    .push_bind(new.route.as_str())
+                    .push_bind(new.key.as_str())
+                    .push_bind(new.subject.as_deref())
+                    .push_bind(new.lane.as_str())
                     .push_bind(new.state())
                     .push_bind(new.ending.as_ref().map(|(ending, _)| ending.reason()))
-                    .push_bind(new.ending.as_ref().map(|(_, detail)| detail.clone()))
+                    .push_bind(new.ending.as_ref().map(|(_, detail)| detail.as_str()))
                     .push_bind(new.due)
                     .push_bind(new.at_least)
                     .push_bind(0_i64)
                     .push_bind(new.source.name())
-                    .push_bind(new.correlation.clone())
-                    .push_bind(Json(new.payload.clone()))
-                    .push_bind(new.body.clone())
+                    .push_bind(new.correlation.as_str())
+                    .push_bind(Json(&new.payload))
+                    .push_bind(new.body.as_deref())
                     .push_bind(now)
                     .push_bind(now);
             });
@@ -226,7 +230,7 @@ impl Tx {
                  and i.route = fresh.column3 and i.key = fresh.column4) \
                  on conflict (connection, route, key) do nothing returning id",
             );
-            insert.build_query_scalar().persistent(rows.len() == 1).fetch_all(c).await?
+            insert.build_query_scalar().fetch_all(c).await?
         }))
     }
 
@@ -236,14 +240,14 @@ impl Tx {
         let now = self.clock.now();
         let subjects: Vec<&(&str, &str)> = subjects.iter().collect();
         let mut made = 0;
-        for chunk in subjects.chunks(CHUNK) {
+        for chunk in chunks(&subjects) {
             made += on!(&mut self.db, |c| {
                 let mut insert = QueryBuilder::new("insert into subject (connection, name, token) ");
                 insert.push_values(chunk, |mut row, (connection, name)| {
-                    row.push_bind(connection.to_string()).push_bind(name.to_string()).push_bind(now);
+                    row.push_bind(*connection).push_bind(*name).push_bind(now);
                 });
                 insert.push(" on conflict (connection, name) do nothing");
-                insert.build().persistent(chunk.len() == 1).execute(c).await?.rows_affected()
+                insert.build().execute(c).await?.rows_affected()
             });
         }
         Ok(made)
@@ -358,6 +362,16 @@ impl Tx {
     }
 }
 
+/// Pieces of 256, 128, 64 … rows: each size is one statement, which the database prepares once.
+fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = CHUNK.min(1 << rows.len().checked_ilog2()?);
+        let (piece, rest) = rows.split_at(size);
+        rows = rest;
+        Some(piece)
+    })
+}
+
 impl Db {
     /// One message.
     pub async fn message(&mut self, id: Uuid) -> Result<Option<Row>> {
@@ -430,25 +444,17 @@ impl Db {
         }))
     }
 
-    /// When the next message of these lanes falls due after `now`.
-    pub async fn next_due(&mut self, lanes: &[String], now: Millis) -> Result<Option<Millis>> {
-        let mut next: Option<Millis> = None;
-        for lane in lanes {
-            let due: Option<Millis> = on!(self, |c| {
-                sqlx::query_scalar(
-                    "select min(due) from message where state in ('ready', 'waiting') and lane = $1 and due > $2",
-                )
-                .bind(lane)
-                .bind(now)
-                .fetch_one(c)
-                .await?
-            });
-            next = match (next, due) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-        }
-        Ok(next)
+    /// When the next message of a lane falls due after `now`.
+    pub async fn next_due(&mut self, lane: &str, now: Millis) -> Result<Option<Millis>> {
+        Ok(on!(self, |c| {
+            sqlx::query_scalar(
+                "select min(due) from message where state in ('ready', 'waiting') and lane = $1 and due > $2",
+            )
+            .bind(lane)
+            .bind(now)
+            .fetch_one(c)
+            .await?
+        }))
     }
 
     /// Everything about one business object, newest first: messages of its subject, and messages of

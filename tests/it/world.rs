@@ -199,7 +199,7 @@ impl World {
         format!(
             r#"
 server: {{ listen: "{listen}", admin_socket: "{socket}", shutdown: {{ drain: 5s, deadline: 10s }} }}
-database: {{ url: "{database}" }}
+database: {{ url: "{database}", disk_reserve: 0B }}
 security: {{ allow_literal_secrets: true }}
 intake: {{ push: {{ plain: {{ enabled: true }} }} }}
 budgets:
