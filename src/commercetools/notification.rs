@@ -25,6 +25,10 @@ pub struct Notification {
     pub sku: Option<String>,
     /// It concerns only what is not published (product messages).
     pub staged: bool,
+    /// The order's new state (`OrderStateChanged`).
+    pub order_state: Option<String>,
+    /// The deletion asks for the erasure of personal data.
+    pub erases: bool,
 }
 
 /// Where a notification goes.
@@ -73,6 +77,20 @@ pub const ORDER_CREATED: &[&str] = &[
     "OrderStateTransition",
 ];
 
+/// Message types after which a payment may have to be sent (C 6).
+const PAYMENT_CHANGED: &[&str] = &["PaymentTransactionAdded", "PaymentTransactionStateChanged"];
+
+/// Beginnings of message types of orders that say what Fluent knows better (C 7).
+const OTHER_DIRECTION: &[&str] = &[
+    "OrderShipmentStateChanged",
+    "OrderReturn",
+    "ReturnInfo",
+    "Delivery",
+    "Parcel",
+    "LineItemStateTransition",
+    "CustomLineItemStateTransition",
+];
+
 /// Message types that our own updates cause (C 1.3 rule 6).
 const CAUSED_BY_US: &[&str] = &[
     "OrderStateChanged",
@@ -115,6 +133,8 @@ impl Notification {
             client_id: text("/lastModifiedBy/clientId"),
             sku: text("/resourceUserProvidedIdentifiers/sku").or_else(|| text("/standalonePrice/sku")),
             staged: platform.get("staged").and_then(Value::as_bool).unwrap_or(false),
+            order_state: text("/orderState"),
+            erases: platform.get("dataErasure").and_then(Value::as_bool).unwrap_or(false),
         })
     }
 
@@ -144,8 +164,9 @@ impl Notification {
             return Subject::Skip(Skip::OwnWrite, format!("{} was caused by ourselves.", self.message_type));
         }
         match self.resource_type.as_str() {
-            "order" if ORDER_CREATED.contains(&self.message_type.as_str()) => {
-                Subject::Route("commercetools.order-created")
+            "order" => self.of_order(),
+            "payment" if PAYMENT_CHANGED.contains(&self.message_type.as_str()) => {
+                Subject::Route("commercetools.payment-changed")
             }
             "category" => self.of_category(),
             "product" => self.of_product(taken.product_changes),
@@ -180,6 +201,21 @@ impl Notification {
             "ResourceCreated" | "ResourceUpdated" if changes => Subject::Route("commercetools.product-changed"),
             "ResourceDeleted" if changes => Subject::Route("commercetools.product-deleted"),
             _ => self.of_no_concern(),
+        }
+    }
+
+    /// Messages only: a change says no more than they do (C 5.1, 7, 8.1).
+    fn of_order(&self) -> Subject {
+        let kind = self.message_type.as_str();
+        match kind {
+            _ if ORDER_CREATED.contains(&kind) => Subject::Route("commercetools.order-created"),
+            "OrderDeleted" => Subject::Route("commercetools.order-deleted"),
+            "OrderStateChanged" if self.order_state.as_deref() == Some("Cancelled") => {
+                Subject::Route("commercetools.order-cancelled")
+            }
+            _ if self.sequence_number.is_none() || kind.starts_with("Resource") => self.of_no_concern(),
+            _ if OTHER_DIRECTION.iter().any(|start| kind.starts_with(start)) => self.of_no_concern(),
+            _ => Subject::Route("commercetools.order-changed"),
         }
     }
 

@@ -164,6 +164,10 @@ pub struct Connection {
     pub customer: Customer,
     /// Orders.
     pub order: Order,
+    /// Changes of orders that Fluent has.
+    pub order_change: OrderChange,
+    /// Cancellations.
+    pub order_cancel: OrderCancel,
     /// Updates of commercetools orders.
     pub order_update: OrderUpdate,
     /// Custom types we write.

@@ -89,7 +89,10 @@ pub async fn walk(app: &App, message: &Message, connection: &Connection, walk: &
 }
 
 /// commercetools' clock; it is asked, so that a window never ends by an old answer.
-async fn now(commercetools: &Client) -> Result<Millis, Failure> {
+///
+/// # Errors
+/// As the client says.
+pub async fn now(commercetools: &Client) -> Result<Millis, Failure> {
     match commercetools.settings().await {
         Ok(_) => {}
         // The answer has a date, whatever it says.
