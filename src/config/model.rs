@@ -168,6 +168,8 @@ pub struct Connection {
     pub order_change: OrderChange,
     /// Cancellations.
     pub order_cancel: OrderCancel,
+    /// Orders from before this connection's time.
+    pub order_backfill: OrderBackfill,
     /// Updates of commercetools orders.
     pub order_update: OrderUpdate,
     /// Custom types we write.

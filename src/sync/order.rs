@@ -11,6 +11,7 @@
 pub mod address;
 pub mod adopt;
 pub mod amounts;
+pub mod backfill;
 pub mod cancel;
 pub mod change;
 pub mod choice;

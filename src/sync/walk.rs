@@ -20,7 +20,7 @@ pub const PAGE: u16 = 500;
 
 /// The last row of a page. Ids sort by their bytes in an order of the platform's own (A2), so they
 /// are handed back and never compared.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct After {
     pub at: String,
     pub id: String,

@@ -182,6 +182,7 @@ fn defaults() -> Value {
         "order": other["order"],
         "order_change": other["order_change"],
         "order_cancel": other["order_cancel"],
+        "order_backfill": other["order_backfill"],
         "order_update": {
             "unknown_order": "ignore", "unknown_order_wait": "15m", "conflict_rounds": 5, "max_actions": 500,
         },

@@ -45,6 +45,9 @@ struct Notice {
 pub async fn send(app: App, message: Message) -> Outcome {
     let Notice { id } = message.payload()?;
     let connection = connection(&app, &message)?;
+    if !connection.config.order_cancel.enabled {
+        return skip(Skip::Ignored, "Cancellations are switched off for this connection.");
+    }
     let pair = Pair::load(&mut app.store().read().await?, message.connection(), &id).await?;
     let order = connection.commercetools.on(message.call()).order::<Order>(&id, &["state"]).await?;
     if let Some(order) = order.as_ref().filter(|order| !is_cancelled(order, &connection.config)) {

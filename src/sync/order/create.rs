@@ -14,12 +14,13 @@ use super::{Mapped, adopt, from_line, inbox, label, references, to_fluent, to_fl
 use crate::app::{App, Connection};
 use crate::clock::{self, Millis};
 use crate::commercetools::model::Order;
-use crate::config::model::MissingProduct;
+use crate::config::model::{BackfillMode, MissingProduct};
 use crate::failure::{Class, Failure, Outcome, Skip, reject, skip};
 use crate::fluent::input::CreateOrderInput;
 use crate::fluent::operation;
 use crate::queue::{Message, Note};
 use crate::remote::Error;
+use crate::sync::attribute::{self, own};
 use crate::sync::connection;
 use crate::sync::customer;
 use crate::sync::order_lookup::Pair;
@@ -43,6 +44,8 @@ const LOOKS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(10), D
 #[derive(Debug, Deserialize)]
 struct Notice {
     id: String,
+    /// It comes from a back-fill.
+    backfill: Option<BackfillMode>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -56,7 +59,7 @@ struct Created {
 /// # Errors
 /// Rejected with the sentences of C 5.7.
 pub async fn send(app: App, message: Message) -> Outcome {
-    let Notice { id } = message.payload()?;
+    let Notice { id, backfill } = message.payload()?;
     let connection = connection(&app, &message)?;
     let pair = Pair::load(&mut app.store().read().await?, message.connection(), &id).await?;
     if pair.as_ref().is_some_and(|pair| pair.mapping.fluent_id.is_some()) {
@@ -71,9 +74,11 @@ pub async fn send(app: App, message: Message) -> Outcome {
         if is_cancelled(&order, &connection.config) {
             return Err(inbox::never_sent(&message, &order, pair));
         }
-        in_scope(&app, connection, &order).await?;
+        if backfill.is_none() {
+            in_scope(&app, connection, &order).await?;
+        }
     }
-    let step = Step { app: &app, message: &message, connection, order: &order };
+    let step = Step { app: &app, message: &message, connection, order: &order, backfill };
     step.run(pair).await
 }
 
@@ -188,6 +193,7 @@ struct Step<'a> {
     message: &'a Message,
     connection: &'a Connection,
     order: &'a Order,
+    backfill: Option<BackfillMode>,
 }
 
 impl Step<'_> {
@@ -211,11 +217,20 @@ impl Step<'_> {
             if is_cancelled(self.order, config) {
                 return Err(inbox::never_sent(self.message, self.order, Some(pair)));
             }
-            in_scope(self.app, self.connection, self.order).await?;
+            if self.backfill.is_none() {
+                in_scope(self.app, self.connection, self.order).await?;
+            }
+        }
+        if self.backfill == Some(BackfillMode::AdoptOnly) {
+            let sentence = format!("Order {} is not in Fluent; back-fill only adopts.", label(self.order));
+            return skip(Skip::Ignored, sentence);
         }
         self.remember_reference(&mut pair, &name, &mapped).await?;
         mapped.input.customer.id = self.customer().await?;
         self.products(&mapped).await?;
+        if self.backfill.is_some() {
+            mapped.input.attributes.push(attribute::typed(own(config, "Backfilled"), "BOOLEAN", true));
+        }
         let fluent = self.connection.fluent.on(self.message.call());
         let created: Result<Created, Error> = fluent.run(&operation::CREATE_ORDER, json_input(&mapped.input)).await;
         match created {

@@ -12,9 +12,9 @@ use super::transaction::due;
 use super::{label, to_fluent_as};
 use crate::app::{App, Connection};
 use crate::commercetools::model::Order;
-use crate::config::model::OrderDeleted;
+use crate::config::model::{BackfillMode, OrderDeleted};
 use crate::failure::{Failure, Outcome, Skip, skip};
-use crate::queue::{Message, Note};
+use crate::queue::{Draft, Message, Note};
 use crate::store::Filter;
 use crate::sync::connection;
 use crate::sync::order_lookup::Pair;
@@ -25,6 +25,8 @@ struct Notice {
     /// Message type, if a message told of it.
     #[serde(rename = "type")]
     kind: Option<String>,
+    /// It comes from a back-fill.
+    backfill: Option<BackfillMode>,
 }
 
 /// Message types that release a held order; of an order that Fluent has they are changes.
@@ -35,7 +37,7 @@ const RELEASES: &[&str] = &["OrderPaymentStateChanged", "OrderStateTransition"];
 /// # Errors
 /// Skipped if it is out of scope, waiting if it is held.
 pub async fn created(app: App, message: Message) -> Outcome {
-    let Notice { id, kind } = message.payload()?;
+    let Notice { id, kind, backfill } = message.payload()?;
     let connection = connection(&app, &message)?;
     if !connection.config.order.enabled {
         return skip(Skip::Ignored, "Orders are switched off for this connection.");
@@ -45,7 +47,7 @@ pub async fn created(app: App, message: Message) -> Outcome {
     if !releases && pair.as_ref().is_some_and(|pair| pair.mapping.fluent_id.is_some()) {
         return skip(Skip::Ignored, "The order is in Fluent already.");
     }
-    consider(&app, &message, connection, &id, pair).await
+    consider(&app, &message, connection, &id, pair, backfill).await
 }
 
 /// `commercetools.order-changed` and `commercetools.order-cancelled`: an order that Fluent may have is not what it was.
@@ -59,7 +61,7 @@ pub async fn changed(app: App, message: Message) -> Outcome {
         return skip(Skip::Ignored, "Orders are switched off for this connection.");
     }
     let pair = Pair::load(&mut app.store().read().await?, message.connection(), &id).await?;
-    consider(&app, &message, connection, &id, pair).await
+    consider(&app, &message, connection, &id, pair, None).await
 }
 
 /// `commercetools.order-deleted`: an order is said to be gone. It is looked for once more.
@@ -71,7 +73,7 @@ pub async fn deleted(app: App, message: Message) -> Outcome {
     let connection = connection(&app, &message)?;
     let pair = Pair::load(&mut app.store().read().await?, message.connection(), &id).await?;
     if connection.commercetools.on(message.call()).order::<Order>(&id, &[]).await?.is_some() {
-        return consider(&app, &message, connection, &id, pair).await;
+        return consider(&app, &message, connection, &id, pair, None).await;
     }
     let is_sent = pair.as_ref().is_some_and(|pair| pair.mapping.fluent_id.is_some());
     let mut pair = pair.unwrap_or_else(|| Pair::new(message.connection(), &id));
@@ -98,7 +100,14 @@ pub async fn deleted(app: App, message: Message) -> Outcome {
     Ok(())
 }
 
-async fn consider(app: &App, message: &Message, connection: &Connection, id: &str, pair: Option<Pair>) -> Outcome {
+async fn consider(
+    app: &App,
+    message: &Message,
+    connection: &Connection,
+    id: &str,
+    pair: Option<Pair>,
+    backfill: Option<BackfillMode>,
+) -> Outcome {
     let Some(order) = read(message, connection, id).await? else {
         return Err(missing(app, message, pair.as_ref(), id).await?);
     };
@@ -106,11 +115,27 @@ async fn consider(app: &App, message: &Message, connection: &Connection, id: &st
         Some(pair) if pair.mapping.fluent_id.is_some() => compare(app, message, connection, &order, pair).await,
         pair => {
             if is_cancelled(&order, &connection.config) {
-                return Err(never_sent(message, &order, pair));
+                if pair.as_ref().is_none_or(|pair| pair.extra.unknown_since.is_none()) {
+                    return Err(never_sent(message, &order, pair));
+                }
+                // Fluent may have it all the same: its create looks, and cancels what it finds.
+                let create = message.next("fluent.create-order", format!("{id}#create@{}", message.key()));
+                message.then([create.subject(format!("order:{id}")).payload(json!({"id": id}))]);
+                message.tell(format!("order {} was cancelled; Fluent is asked whether it has it", label(&order)));
+                return Ok(());
             }
-            in_scope(app, connection, &order).await?;
-            let create = message.next("fluent.create-order", format!("{id}#create"));
-            message.then([create.subject(format!("order:{id}")).at_least(order.version).payload(json!({"id": id}))]);
+            let create = match backfill {
+                None => {
+                    in_scope(app, connection, &order).await?;
+                    message.next("fluent.create-order", format!("{id}#create")).payload(json!({"id": id}))
+                }
+                Some(mode) => {
+                    // Each run may try again: that an order is created once does not depend on the key.
+                    let create = message.next("fluent.create-order", format!("{id}#create@{}", message.key()));
+                    create.lane(message.lane()).payload(json!({"id": id, "backfill": mode}))
+                }
+            };
+            message.then([create.subject(format!("order:{id}")).at_least(order.version)]);
             message.tell(format!("order {} goes to Fluent", label(&order)));
             Ok(())
         }
@@ -120,19 +145,24 @@ async fn consider(app: &App, message: &Message, connection: &Connection, id: &st
 /// Fluent has it: cancelled, changed, or nothing that concerns Fluent.
 async fn compare(app: &App, message: &Message, connection: &Connection, order: &Order, mut pair: Pair) -> Outcome {
     let (config, name) = (&connection.config, label(order));
+    let subject = format!("order:{}", order.id);
+    let transactions = due(app, message, connection, order).await?.into_iter().map(|(payment, transaction)| {
+        let create = message.next("fluent.create-financial-transaction", transaction);
+        create.subject(&subject).payload(json!({"id": order.id, "payment": payment}))
+    });
+    let mut drafts: Vec<Draft> = transactions.collect();
     if is_cancelled(order, config) {
         if !config.order_cancel.enabled {
             return skip(Skip::Ignored, "Cancellations are switched off for this connection.");
         }
-        message.then([cancellation(message, &order.id)]);
+        drafts.push(cancellation(message, &order.id));
+        message.then(drafts);
         message.tell(format!("order {name} is to be cancelled in Fluent"));
         return Ok(());
     }
     if !config.order_change.enabled {
         return skip(Skip::Ignored, "Changes of orders are switched off for this connection.");
     }
-    let subject = format!("order:{}", order.id);
-    let mut drafts = vec![];
     let reference = pair.mapping.fluent_ref.clone().unwrap_or_default();
     let now = Told::of(&to_fluent_as(order, &reference, "", config)?.input)?;
     let before = pair.extra.told.get_or_insert_with(|| now.clone()).clone();
@@ -143,10 +173,6 @@ async fn compare(app: &App, message: &Message, connection: &Connection, order: &
         let update = message.next("fluent.update-order", format!("{}#{}@{}", order.id, order.version, message.key()));
         let payload = json!({"id": order.id, "classes": news});
         drafts.push(update.subject(&subject).at_least(order.version).payload(payload));
-    }
-    for (payment, transaction) in due(app, message, connection, order).await? {
-        let create = message.next("fluent.create-financial-transaction", transaction.as_str());
-        drafts.push(create.subject(&subject).payload(json!({"id": order.id, "payment": payment})));
     }
     pair.mapping.commercetools_version = pair.mapping.commercetools_version.max(order.version);
     pair.mapping.commercetools_key = order.order_number.clone();
@@ -159,7 +185,7 @@ async fn compare(app: &App, message: &Message, connection: &Connection, order: &
     Ok(())
 }
 
-fn cancellation(message: &Message, id: &str) -> crate::queue::Draft {
+fn cancellation(message: &Message, id: &str) -> Draft {
     message
         .next("fluent.cancel-order", format!("{id}#cancel"))
         .subject(format!("order:{id}"))

@@ -110,7 +110,11 @@ impl Told {
     /// What is new, given what was told before. What is gone (an address) cannot be taken back in Fluent, and does
     /// not count; lines do.
     pub fn news(&self, before: &Self) -> BTreeSet<Class> {
-        let is_new = |(class, hash): &(&Class, &String)| before.hashes.get(class) != Some(hash);
+        // Other deliveries than before: their contacts and addresses belong to what only a person can change.
+        let same = self.lines.kind == before.lines.kind && self.lines.shipping.len() == before.lines.shipping.len();
+        let is_whole = |class: &Class| matches!(class, Class::BillingAddress | Class::Attributes | Class::Lines);
+        let is_new =
+            |(class, hash): &(&Class, &String)| (same || is_whole(class)) && before.hashes.get(class) != Some(hash);
         self.hashes.iter().filter(is_new).map(|(class, _)| *class).collect()
     }
 
@@ -259,6 +263,8 @@ mod tests {
         assert_eq!(news(json!({"store": {"key": "at"}})), ["attributes"]);
         assert_eq!(news(json!({"lineItems": [{"quantity": 1}]})), ["lines"]);
         assert!(news(json!({"billingAddress": null})).is_empty(), "Fluent cannot forget it");
+        let collected = json!({"custom": {"fields": {"flPickupLocationRef": "LOC"}}});
+        assert_eq!(news(collected), ["lines"], "another kind of order");
     }
 
     #[test]
