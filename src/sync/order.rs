@@ -3,7 +3,7 @@
 //! Routes `commercetools.order-created`, `-changed`, `-cancelled` and `-deleted` (in `inbox`), `fluent.create-order` (in
 //! `create`), `fluent.update-order` (in `change`), `fluent.cancel-order` (in `cancel`) and
 //! `fluent.create-financial-transaction` (in `transaction`), all of subject `order:<id>`; `job.order-sync` (in `poll`)
-//! and `job.payment-sync` find what nobody told us of.
+//! and `job.payment-sync` find what nobody told us of, `job.order-backfill-sync` (in `backfill`) what was there before.
 //! The pure part: [`to_fluent`] maps an order as read. What it is called in Fluent is decided by
 //! [`reference`] before the first call and then remembered. Field tables: `commercetools-to-fluent`,
 //! sections 5 and 6.
@@ -58,6 +58,8 @@ pub fn register(routes: &mut Routes) {
     routes
         .job("job.payment-sync", transaction::sync)
         .timed(|connection| timing(connection, connection.order.payment_poll));
+    // By hand only: it is never timed.
+    routes.job(backfill::JOB, backfill::sync).lane("backfill").timed(|_| None);
 }
 
 fn timing(connection: &Connection, pause: Span) -> Option<Timing> {
