@@ -185,7 +185,7 @@ impl Poll<'_> {
     /// For us to bring to Fluent?
     fn is_new(&self, row: &Row) -> bool {
         let created = row.created_at.as_deref().and_then(clock::parse_rfc3339);
-        !created.zip(self.since).is_some_and(|(created, since)| created < since)
+        created.zip(self.since).is_none_or(|(created, since)| created >= since)
     }
 
     fn found(&self, route: &'static str, row: &Row, window: &Window<'_>) -> Found {
