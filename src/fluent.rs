@@ -1,7 +1,9 @@
 //! Fluent Commerce: what we read there and what we send there. Knows nothing of commercetools and maps nothing.
 
 pub mod catalogue;
+pub mod change;
 pub mod client;
+pub mod event;
 pub mod input;
 pub mod model;
 pub mod operation;

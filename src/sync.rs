@@ -30,6 +30,7 @@ use crate::queue::{Message, Routes};
 pub fn register(routes: &mut Routes) {
     category::register(routes);
     product::register(routes);
+    customer::register(routes);
     order::register(routes);
     order_status::register(routes);
     order_update::register(routes);

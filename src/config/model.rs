@@ -166,6 +166,12 @@ pub struct Connection {
     pub customer: Customer,
     /// Orders.
     pub order: Order,
+    /// Changes of orders that Fluent has.
+    pub order_change: OrderChange,
+    /// Cancellations.
+    pub order_cancel: OrderCancel,
+    /// Orders from before this connection's time.
+    pub order_backfill: OrderBackfill,
     /// Updates of commercetools orders.
     pub order_update: OrderUpdate,
     /// Custom types we write.

@@ -1,9 +1,11 @@
 //! Client of the Fluent platform: GraphQL, where an error in a 200 is a failure
 //! (platform-fluent.md 1, 2).
 
+mod event;
+
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,7 +18,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::operation::{self, Operation};
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::config::model::FluentRemote;
 use crate::failure::Class;
 use crate::fluent::model::{Connection, OrderHeader, OrderHeaders, OrderItem, VariantRefs};
@@ -26,6 +28,10 @@ use crate::remote::{Answer, Call, Coalescer, Credential, Error, Grant, Kind, Rem
 const BODY: usize = 1900 * 1024;
 /// Most headers or SKUs of one look-up.
 const BATCH: usize = 50;
+/// How long it is believed that a variant exists, in milliseconds (C 5.4); Fluent deletes none.
+const BELIEVED: Millis = 600_000;
+/// Most variants that are remembered.
+const VARIANTS: usize = 100_000;
 
 /// An account and retailer, seen on behalf of one call. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +50,9 @@ struct Account {
     catalogue: String,
     /// `Date` of the last answer; polls end their windows by it.
     date: AtomicI64,
+    clock: Clock,
+    /// Variants that exist, and until when that is believed.
+    known: Mutex<HashMap<String, Millis>>,
 }
 
 impl Client {
@@ -52,7 +61,7 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(config: &FluentRemote, terms: Terms) -> anyhow::Result<Self> {
-        let clock = terms.clock.clone();
+        let (clock, now) = (terms.clock.clone(), terms.clock.clone());
         let remote = Arc::new(Remote::new("Fluent", config.timeout.0, terms, is_too_fast)?);
         let (asking, login) = (remote.clone(), config.clone());
         let credential = Credential::new(clock, move || grant(asking.clone(), login.clone()).boxed());
@@ -63,6 +72,8 @@ impl Client {
             retailer: config.retailer_id,
             catalogue: config.product_catalogue.reference.clone(),
             date: AtomicI64::new(0),
+            clock: now,
+            known: Mutex::default(),
         });
         let (reading, looking) = (account.clone(), account.clone());
         let call = Call { lane: "order".into(), correlation: String::new() };
@@ -107,13 +118,22 @@ impl Client {
         self.headers.find((call, reference.to_owned())).await
     }
 
-    /// Does a variant product with this ref exist? Batched with others.
+    /// Does a variant product with this ref exist? Batched with others; that it does is believed for ten
+    /// minutes.
     ///
     /// # Errors
     /// As for [`Client::run`].
     pub async fn variant_exists(&self, sku: &str) -> Result<bool, Error> {
+        let now = self.account.clock.now();
+        if self.account.known().get(sku).is_some_and(|until| now < *until) {
+            return Ok(true);
+        }
         let call = Call { lane: self.call.lane.clone(), correlation: String::new() };
-        Ok(self.variants.find((call, sku.to_owned())).await?.is_some())
+        let found = self.variants.find((call, sku.to_owned())).await?.is_some();
+        if found {
+            self.account.remember(sku, now);
+        }
+        Ok(found)
     }
 
     /// The items of an order after a cursor, or all of them; page by page.
@@ -157,7 +177,30 @@ impl Client {
     }
 }
 
+/// A request before it has a token.
+struct Asked {
+    name: &'static str,
+    method: Method,
+    path: String,
+    body: Option<Vec<u8>>,
+    write: bool,
+}
+
 impl Account {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Millis>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, sku: &str, now: Millis) {
+        let mut known = self.known();
+        if known.len() >= VARIANTS {
+            known.retain(|_, until| now < *until);
+        }
+        if known.len() < VARIANTS {
+            known.insert(sku.to_owned(), now + BELIEVED);
+        }
+    }
+
     async fn order_headers(
         self: Arc<Self>,
         keys: Vec<(Call, String)>,
@@ -207,12 +250,18 @@ impl Account {
         if body.len() > BODY {
             return Err(refused(413, "", format!("{} is too large for one Fluent call.", operation.name)));
         }
-        let answer = self.send(call, operation, body).await?;
-        judged(operation, &answer)
+        let asked = Asked {
+            name: operation.name,
+            method: Method::POST,
+            path: "/graphql".into(),
+            body: Some(body),
+            write: operation.write,
+        };
+        judged(operation, &self.send(call, asked).await?)
     }
 
     /// Sends with a valid token; a refused token is replaced once.
-    async fn send(&self, call: &Call, operation: &Operation, body: Vec<u8>) -> Result<Answer, Error> {
+    async fn send(&self, call: &Call, asked: Asked) -> Result<Answer, Error> {
         let mut renewed = false;
         loop {
             let token = self.credential.token().await?;
@@ -223,12 +272,12 @@ impl Account {
                 headers.insert(AUTHORIZATION, value);
             }
             let request = Request {
-                operation: operation.name,
-                method: Method::POST,
-                url: format!("{}/graphql", self.root),
+                operation: asked.name,
+                method: asked.method.clone(),
+                url: format!("{}{}", self.root, asked.path),
                 headers,
-                body: Some(body.clone()),
-                write: operation.write,
+                body: asked.body.clone(),
+                write: asked.write,
                 call,
             };
             let answer = self.remote.send(request).await?;

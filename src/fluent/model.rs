@@ -98,6 +98,8 @@ impl Order {
 /// What an item of an order says about what was ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct OrderItem {
+    #[serde(default)]
+    pub id: Option<String>,
     #[serde(rename = "ref")]
     pub reference: Option<String>,
     pub quantity: i64,

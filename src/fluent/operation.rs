@@ -46,6 +46,10 @@ operations! {
     ORDERS_BY_REF = "OrdersByRef", "orders", "orders_by_ref.graphql";
     ORDER_ITEMS = "OrderItems", "orderById", "order_items.graphql";
     CREATE_ORDER = "CreateOrder", "createOrder", "create_order.graphql", write;
+    ORDER_BY_ID = "OrderById", "orderById", "order_by_id.graphql";
+    UPDATE_ORDER = "UpdateOrder", "updateOrder", "update_order.graphql", write;
+    UPDATE_FULFILMENT_CHOICE = "UpdateFulfilmentChoice", "updateFulfilmentChoice", "update_fulfilment_choice.graphql", write;
+    UPDATE_CUSTOMER_ADDRESS = "UpdateCustomerAddress", "updateCustomerAddress", "update_customer_address.graphql", write;
     ORDER_TRANSACTIONS = "OrderTransactions", "orderById", "order_transactions.graphql";
     CREATE_FINANCIAL_TRANSACTION = "CreateFinancialTransaction", "createFinancialTransaction", "create_financial_transaction.graphql", write;
     ORDER_UPDATE_SOURCE = "OrderUpdateSource", "orderById", "order_update_source.graphql";

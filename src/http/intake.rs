@@ -92,6 +92,9 @@ fn draft(surface: &Surface, connection: &Connection, notification: Notification,
             if let Some(sku) = &notification.sku {
                 payload["sku"] = sku.as_str().into();
             }
+            if notification.erases {
+                payload["erases"] = true.into();
+            }
             queue
                 .draft(name, route, notification.key(), Source::Plain)
                 .subject(notification.ordering())

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use futures_util::FutureExt;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -173,10 +173,29 @@ impl Queue {
     /// # Errors
     /// When the store does not take it.
     pub async fn run_job(&self, connection: &str, job: &Route, range: Option<Range>, by: &str) -> Result<Uuid> {
+        self.run_job_with(connection, job, range, Map::new(), by).await
+    }
+
+    /// The same with what else the job wants to know, as member `options` of its payload.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn run_job_with(
+        &self,
+        connection: &str,
+        job: &Route,
+        range: Option<Range>,
+        options: Map<String, Value>,
+        by: &str,
+    ) -> Result<Uuid> {
         let run = Uuid::now_v7();
         let subject = range.map_or_else(|| job.name.clone(), |_| format!("{}#{run}", job.name));
         let draft = self.draft(connection, &job.name, format!("{RUN}{run}"), Source::Operator).subject(subject);
-        let put = self.put(vec![draft.payload(json!(range))]).await?;
+        let mut payload = json!(range);
+        if !options.is_empty() && payload.is_object() {
+            payload["options"] = options.into();
+        }
+        let put = self.put(vec![draft.payload(payload)]).await?;
         tracing::info!(connection, job = job.name, actor = by, "{connection}: {} is run by {by}", job.name);
         Ok(match put[..] {
             [Put::Accepted(id)] => id,

@@ -3,6 +3,7 @@
 //! The mapping row, else the identity attribute, else our sync info, else the order number; the
 //! first hit becomes the mapping row. What belongs to another channel of the retailer is not ours.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -13,11 +14,12 @@ use crate::clock::{self, Millis};
 use crate::commercetools::client::Query;
 use crate::commercetools::remembered::{RememberedLineItem, RememberedOrder};
 use crate::config::model::UnknownOrder;
-use crate::failure::{Class, Failure, Skip};
+use crate::failure::{self, Failure, Skip};
 use crate::fluent::model::{Order, OrderItem};
 use crate::fluent::operation;
 use crate::queue::Message;
 use crate::store::{Db, Mapping};
+use crate::sync::order::told::{Class, Told};
 
 /// Kind of the mapping rows of orders.
 pub const KIND: &str = "order";
@@ -33,12 +35,33 @@ pub struct Pair {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Extra {
-    /// Fluent order type: HD.
+    /// Fluent order type: HD, CC, MULTI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// When a create was sent whose outcome is not known: it may still appear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown_since: Option<Millis>,
+    /// What Fluent was told of it; `None` = another connector created it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+    /// Changes that a person was told of: class → hash of what is refused.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reported: BTreeMap<Class, String>,
+    /// Fluent ids of the items of an order that was taken over, by ref.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub items: BTreeMap<String, String>,
+    /// Fluent ids of its fulfilment choices, by ref.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub choices: BTreeMap<String, String>,
+    /// It was cancelled before Fluent had it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled_before_send: bool,
+    /// When the last event that cancels it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel_sent: Option<Millis>,
+    /// It was deleted in commercetools.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
     /// `updatedOn` of the Fluent order that was last transferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fluent_updated_on: Option<String>,
@@ -220,7 +243,7 @@ fn unknown(app: &App, message: &Message, connection: &Connection, order: &Order)
     if now < until {
         let pause = (now - created).max(FIRST_LOOKS).min(until - now);
         return Failure::Again {
-            class: Class::Stale,
+            class: failure::Class::Stale,
             sentence: format!(
                 "Fluent order {name} is not linked to a commercetools Order yet; waiting until {}.",
                 clock::rfc3339(until)

@@ -325,16 +325,19 @@ async fn jobs_are_named_run_and_paused_over_http() {
     };
     let list = ask("GET", "/api/v1/jobs", Value::Null).await.json();
     let names: Vec<&str> = list["items"].as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap()).collect();
-    let flows = ["job.category-sync", "job.order-status-sync", "job.order-sync", "job.product-sync"];
-    let jobs = [&flows[..], &["job.retention"]].concat();
+    let orders = ["job.order-backfill-sync", "job.order-status-sync", "job.order-sync", "job.payment-sync"];
+    let catalogue = ["job.category-sync", "job.customer-sync"];
+    let jobs = [&catalogue[..], &orders, &["job.product-sync", "job.retention"]].concat();
     assert_eq!(names, jobs, "of connection main only");
-    assert_eq!((&list["items"][2]["timing"], &list["items"][2]["connection"]), (&json!("every 1m"), &json!("main")));
+    assert_eq!((&list["items"][4]["timing"], &list["items"][4]["connection"]), (&json!("every 1m"), &json!("main")));
     assert_eq!(ask("GET", "/api/v1/jobs/batch-inventory-sync", Value::Null).await.status, 404, "it does not exist yet");
     let run = ask("POST", "/api/v1/jobs/order-sync/run", json!({"from": "2026-01-01T00:00:00Z"})).await;
     assert_eq!(run.status, 202, "{}", run.text);
     let id = run.json()["runs"][0]["id"].as_str().unwrap().to_owned();
     let shown = ask("GET", &format!("/api/v1/runs/{id}"), Value::Null).await.json();
     assert_eq!((&shown["state"], &shown["range"]["from"]), (&json!("ready"), &json!("2026-01-01T00:00:00.000Z")));
+    let old = json!({"from": "2026-01-01T00:00:00Z", "dry_run": false, "confirm": 2, "props": {"states": "Open"}});
+    assert_eq!(ask("POST", "/api/v1/jobs/order-backfill-sync/run", old).await.status, 202);
     let job = ask("GET", "/api/v1/jobs/job.order-sync", Value::Null).await.json();
     assert_eq!(job["runs"][0]["id"], json!(id));
     for (body, status) in [
@@ -343,6 +346,7 @@ async fn jobs_are_named_run_and_paused_over_http() {
         (json!({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}), 422),
         (json!({"from": "yesterday"}), 400),
         (json!({"full": true}), 422),
+        (json!({"from": "2026-01-01T00:00:00Z", "confirm": 2}), 422),
     ] {
         assert_eq!(ask("POST", "/api/v1/jobs/order-sync/run", body.clone()).await.status, status, "{body}");
     }

@@ -49,6 +49,15 @@ pub(super) fn events(type_id: &str, before: Option<&Value>, after: &Value) -> Ve
     }
 }
 
+/// What the deletion of an order or a customer announces.
+pub(super) fn deleted(type_id: &str, before: &Value) -> Option<Event> {
+    match type_id {
+        "order" => Some(Event::new("OrderDeleted", json!({"order": before}))),
+        "customer" => Some(Event::new("CustomerDeleted", json!({}))),
+        _ => None,
+    }
+}
+
 fn order_events(before: &Value, after: &Value) -> Vec<Event> {
     let mut found = Vec::new();
     for (field, kind, new, old) in [
@@ -76,7 +85,22 @@ fn order_events(before: &Value, after: &Value) -> Vec<Event> {
         }
     }
     custom_events(before.get("custom"), after.get("custom"), &mut found);
+    if before.get("lineItems") != after.get("lineItems") {
+        // Lines of an order change by an Order Edit only.
+        found.push(Event::new("OrderEditApplied", edit_applied(before, after)));
+    }
     found
+}
+
+fn edit_applied(before: &Value, after: &Value) -> Value {
+    let excerpt = |order: &Value| json!({"totalPrice": order["totalPrice"], "version": order["version"]});
+    json!({
+        "edit": {"typeId": "order-edit", "id": before["id"]},
+        "result": {
+            "type": "Applied", "appliedAt": before["lastModifiedAt"],
+            "excerptBeforeEdit": excerpt(before), "excerptAfterEdit": excerpt(after),
+        },
+    })
 }
 
 fn custom_events(before: Option<&Value>, after: Option<&Value>, found: &mut Vec<Event>) {
@@ -177,6 +201,9 @@ pub(super) fn change(project_key: &str, kind: &str, type_id: &str, document: &Va
     let identifiers =
         ["key", "slug"].into_iter().filter_map(|name| Some((name.to_owned(), document.get(name)?.clone())));
     change["resourceUserProvidedIdentifiers"] = identifiers.collect::<Map<_, _>>().into();
+    if document["dataErasure"] == true {
+        change["dataErasure"] = true.into();
+    }
     if let (true, Some(version)) = (kind == "ResourceUpdated", document["version"].as_u64()) {
         change["oldVersion"] = version.saturating_sub(1).into();
     }

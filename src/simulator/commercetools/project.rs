@@ -207,9 +207,9 @@ impl Project {
         document
     }
 
-    /// Subscriptions take changes of categories only: these have next to no Messages.
+    /// Subscriptions take changes of categories and customers only: these have few Messages.
     pub fn announce_change(&mut self, resource: &Resource, kind: &str, document: &Value) {
-        if resource.type_id == "category" {
+        if matches!(resource.type_id, "category" | "customer") {
             self.notify(message::change(&self.key, kind, resource.type_id, document));
         }
     }

@@ -46,12 +46,24 @@ impl Commercetools {
         Some(stored.unwrap_or_else(|refusal| panic!("the shop cannot store this: {}", refusal.message)))
     }
 
-    /// Deletes a document as the shop itself: a category or a product with its notification, others
+    /// Deletes a document as the shop itself: with the notifications that the platform has for it, or
     /// without a word. False if there is none.
     ///
     /// # Panics
     /// On an unknown resource.
     pub fn delete(&self, resource: &str, id: &str) -> bool {
+        self.delete_with(resource, id, false)
+    }
+
+    /// The same with `dataErasure`: whoever hears of it is asked to forget the person, too.
+    ///
+    /// # Panics
+    /// On an unknown resource.
+    pub fn erase(&self, resource: &str, id: &str) -> bool {
+        self.delete_with(resource, id, true)
+    }
+
+    fn delete_with(&self, resource: &str, id: &str, erases: bool) -> bool {
         let resource = known(resource);
         let mut project = lock(&self.0.project);
         let Some(mut document) = project.find(resource, id).cloned() else { return false };
@@ -61,6 +73,12 @@ impl Commercetools {
         if resource.type_id == "product" {
             project.announce(resource, &document, version, catalogue::deleted(&document), Author::Shop);
             project.remove(known("product-projections"), id);
+        }
+        if let Some(event) = message::deleted(resource.type_id, &document) {
+            project.announce(resource, &document, version, event, Author::Shop);
+        }
+        if erases {
+            document["dataErasure"] = true.into();
         }
         project.announce_change(resource, "ResourceDeleted", &document);
         project.remove(resource, id)

@@ -98,6 +98,11 @@ impl Account {
         if choices.len() > 1 && !input["fulfilmentChoice"].is_null() {
             return Err(Refusal::new("C0160E", "fulfilmentChoice and fulfilmentChoices exclude each other"));
         }
+        let mut refs: Vec<_> = choices.iter().filter_map(|choice| choice["ref"].as_str()).collect();
+        refs.sort_unstable();
+        if refs.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Refusal::new("C0160E", "two fulfilment choices have the same ref"));
+        }
         let mut items = Vec::new();
         for item in listed(input, "items") {
             let reference = &item["fulfilmentChoiceRef"];

@@ -137,6 +137,10 @@ impl Round<'_> {
     async fn update(&mut self, actions: &[Action], order: &mut RememberedOrder) -> Result<(), Error> {
         let answer: RememberedAnswer = self.commercetools().update_order(&order.id, order.version, &actions).await?;
         self.requests += 1;
+        // Nobody else changed it since the order flow read it: then our own change is none for that flow.
+        if self.pair.mapping.commercetools_version == order.version {
+            self.pair.mapping.commercetools_version = answer.0.version;
+        }
         *order = answer.0;
         self.keep(order);
         Ok(())
