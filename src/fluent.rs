@@ -2,9 +2,11 @@
 
 pub mod catalogue;
 pub mod client;
+pub mod fulfilment;
 pub mod input;
 pub mod model;
 pub mod operation;
+mod reading;
 pub mod webhook;
 
 pub use client::Client;
