@@ -50,11 +50,7 @@ impl Client {
     ///
     /// # Errors
     /// As for [`Client::order_source`].
-    pub async fn fulfilment_items(
-        &self,
-        id: &str,
-        after: Option<String>,
-    ) -> Result<Connection<FulfilmentItem>, Error> {
+    pub async fn fulfilment_items(&self, id: &str, after: Option<String>) -> Result<Connection<FulfilmentItem>, Error> {
         #[derive(Deserialize)]
         struct Page {
             items: Connection<FulfilmentItem>,

@@ -1,0 +1,119 @@
+//! Which units are in the articles of a consignment (F 7.3).
+
+use crate::commercetools::action::Item;
+use crate::commercetools::remembered::RememberedOrder;
+use crate::fluent::fulfilment::{Article, Consignment, OrderItemRef};
+use crate::sync::order_line;
+use crate::sync::source::{KnownConsignment, Source, of_order};
+
+/// The units of a consignment that belong to one Order.
+pub(super) struct Content<'a> {
+    /// Of the Delivery, in the order of the lines.
+    pub items: Vec<Item>,
+    /// Does Fluent say what is in it? If not, what a Delivery has is left alone.
+    pub is_told: bool,
+    pub articles: Vec<ArticleContent<'a>>,
+    /// A fulfilment had to tell.
+    pub borrowed: bool,
+    /// Order items that are no line of the Order, each once.
+    pub unknown: Vec<&'a str>,
+}
+
+pub(super) struct ArticleContent<'a> {
+    pub article: &'a Article,
+    pub items: Vec<Item>,
+    /// As in [`Content`].
+    pub is_told: bool,
+}
+
+impl<'a> Content<'a> {
+    pub fn new(consignment: &'a Consignment, source: &'a Source, order: &'a RememberedOrder) -> Self {
+        let articles: Vec<&Article> = of_order(consignment, &source.order.id).collect();
+        let mut content =
+            Self { items: Vec::new(), is_told: true, articles: Vec::new(), borrowed: false, unknown: Vec::new() };
+        // Units that were borrowed from a fulfilment before are taken back when it has another consignment.
+        let had_borrowed = source.known.get(&consignment.id).is_some_and(|known| known.borrowed);
+        let mut whole: Vec<(&str, i64)> = Vec::new();
+        let mut borrowed: Vec<&str> = Vec::new();
+        for article in &articles {
+            let own = article.items().map(|item| (item.order_item.as_ref(), item.quantity));
+            let mut units: Vec<(&str, i64)> = content.lines(order, own);
+            let mut is_told = article.items().next().is_some();
+            if let Some((fulfilment, shared)) = lender(article, &articles, consignment, source) {
+                let packed = source.packed.get(fulfilment).into_iter().flatten();
+                let packed = packed.map(|item| (item.order_item.as_ref(), item.filled_quantity.unwrap_or_default()));
+                let lent = content.lines(order, packed);
+                if !borrowed.contains(&fulfilment) {
+                    borrowed.push(fulfilment);
+                    whole.extend(&lent);
+                }
+                // Which of several boxes they are in, nobody says.
+                if !shared {
+                    units = lent;
+                    is_told = true;
+                }
+            } else {
+                whole.extend(&units);
+            }
+            content.articles.push(ArticleContent {
+                article,
+                items: order_line::sum(order, units),
+                is_told: is_told || had_borrowed,
+            });
+        }
+        content.items = order_line::sum(order, whole);
+        content.borrowed = !borrowed.is_empty();
+        content.is_told = !content.items.is_empty() || had_borrowed || articles.is_empty();
+        content
+    }
+
+    /// The lines that items belong to; the others are kept as unknown.
+    fn lines(
+        &mut self,
+        order: &'a RememberedOrder,
+        items: impl Iterator<Item = (Option<&'a OrderItemRef>, i64)>,
+    ) -> Vec<(&'a str, i64)> {
+        let mut units = Vec::new();
+        for (item, quantity) in items.filter(|(_, quantity)| *quantity > 0) {
+            let Some(item) = item else { continue };
+            match order_line::of_item(order, item) {
+                Some(line) => units.push((line.id(), quantity)),
+                None => {
+                    let name = item.reference.as_deref().or(item.id.as_deref()).unwrap_or("(unnamed)");
+                    if !self.unknown.contains(&name) {
+                        self.unknown.push(name);
+                    }
+                }
+            }
+        }
+        units
+    }
+}
+
+/// The fulfilment that tells what is in an article without items, and whether other articles of the
+/// consignment share it. None if it has another consignment, or another article names its items.
+fn lender<'a>(
+    article: &'a Article,
+    articles: &[&Article],
+    consignment: &Consignment,
+    source: &Source,
+) -> Option<(&'a str, bool)> {
+    if article.items().next().is_some() {
+        return None;
+    }
+    let mut fulfilments = article.fulfilments();
+    let fulfilment = fulfilments.next().filter(|_| fulfilments.next().is_none())?.id.as_str();
+    let packed_for =
+        |other: &&&Article| other.id != article.id && other.fulfilments().any(|of_other| of_other.id == fulfilment);
+    let sharing: Vec<&&Article> = articles.iter().filter(packed_for).collect();
+    if sharing.iter().any(|other| other.items().next().is_some()) {
+        return None;
+    }
+    let order = &source.order.id;
+    let read = source.consignments.iter().filter(|other| other.id != consignment.id);
+    let mut read = read.map(|other| KnownConsignment::new(other, order));
+    let mut remembered = source.known.iter().filter(|(id, _)| **id != consignment.id).map(|(_, known)| known);
+    let elsewhere = read.any(|other| other.fulfilments.contains(fulfilment))
+        || remembered.any(|other| other.fulfilments.contains(fulfilment));
+    (!elsewhere).then_some((fulfilment, !sharing.is_empty()))
+}
