@@ -16,14 +16,14 @@ pub use crate::queue::Note;
 pub enum Slice {
     /// The link to the Fluent order.
     Link,
-    /// The states that follow the Fluent order status.
-    Status,
     /// All fulfilments.
     Fulfilment,
     /// The consignment with this id.
     Consignment(String),
     /// The return with this ref.
     Return(String),
+    /// The states that follow the Fluent order status; last, so that their details are there before.
+    Status,
 }
 
 impl Slice {

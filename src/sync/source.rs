@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::heard;
 use super::order_lookup::{Pair, fluent_order};
 use super::order_update::Update;
 use super::slice::Slice;
@@ -109,7 +110,7 @@ impl Source {
                 Slice::Consignment(id) => source.read_consignment(&fluent, message, slice, id).await?,
                 Slice::Return(reference) => match fluent.return_order(reference).await? {
                     Some(found) => source.returns.push(found),
-                    None => source.absent.push((slice.clone(), not_found(message, "RETURN_ORDER", reference))),
+                    None => source.absent.push((slice.clone(), heard::not_found(message, "RETURN_ORDER", reference))),
                 },
                 Slice::Link | Slice::Status | Slice::Fulfilment => {}
             }
@@ -141,7 +142,7 @@ impl Source {
     ) -> Result<(), Failure> {
         match fluent.consignment(id).await? {
             Some(consignment) => self.consignments.push(consignment),
-            None => self.absent.push((slice.clone(), not_found(message, "CONSIGNMENT", id))),
+            None => self.absent.push((slice.clone(), heard::not_found(message, "CONSIGNMENT", id))),
         }
         Ok(())
     }
@@ -217,8 +218,4 @@ fn needs_fulfilments(connection: &Connection, slices: &BTreeSet<Slice>, pair: &P
     }
     let shipment = pair.remembered().and_then(|order| order.shipment_state);
     !matches!(shipment.as_deref(), Some("Partial" | "Shipped" | "Delivered" | "Canceled"))
-}
-
-fn not_found(message: &Message, entity: &str, id: &str) -> Failure {
-    message.not_there_yet(format!("Fluent has no {entity} with id {id} (yet)."))
 }

@@ -19,6 +19,8 @@ on_both_databases! {
     a_foreign_writer_in_the_middle_of_everything,
     an_order_that_was_deleted,
     an_order_that_was_imported_anew,
+    an_order_that_is_collected,
+    an_order_of_several_ways,
 }
 
 async fn what_gathered_meanwhile_goes_out_as_one_update(engine: Engine) {
@@ -170,5 +172,57 @@ async fn an_order_that_was_imported_anew(engine: Engine) {
     world.fluent.set_order_status("HD_10001", "COMPLETE");
     world.settle().await;
     assert_eq!(world.states(&second)[0], "Complete");
+    world.nothing_lost().await;
+}
+
+async fn an_order_that_is_collected(engine: Engine) {
+    let settings = Settings { connection: "    order: { enabled: false }".into(), ..Settings::default() };
+    let Some(world) = crate::world::World::with(engine, settings).await else { return };
+    let id = world.commercetools.order(Some("10001")).customer(ADA).place();
+    let choice = json!({"fulfilmentType": "CC_PFS", "currency": "EUR", "deliveryType": "STANDARD", "pickupLocationRef": "LOC-1"});
+    world.foreign_order(json!({"ref": "CC_10001", "type": "CC", "fulfilmentChoice": choice}));
+    let mut way = Vec::new();
+    while world.fluent.advance_order("CC_10001").is_some() {
+        world.settle().await;
+        way.push(world.states(&id)[1].clone());
+    }
+    way.dedup();
+    assert_eq!(way, ["Pending", "Ready", "Delivered"]);
+    assert_eq!(world.states(&id)[0], "Complete");
+    let line = &world.shop_order(&id)["lineItems"][0];
+    let metadata = line["custom"]["fields"]["flFulfilmentMetadata"].as_str().unwrap();
+    assert!(metadata.contains(r#""fulfilmentLocationName":"Warehouse 1","fulfilmentStatus":"COMPLETE""#), "{metadata}");
+    assert!(world.parked().await.is_empty());
+    world.nothing_lost().await;
+}
+
+async fn an_order_of_several_ways(engine: Engine) {
+    let settings = Settings { connection: "    order: { enabled: false }".into(), ..Settings::default() };
+    let Some(world) = crate::world::World::with(engine, settings).await else { return };
+    let draft = world.commercetools.order(Some("10001")).customer(ADA).shipping(499);
+    let id = draft.line("CAP-1", 1, 1_500).line("MUG-BLK", 2, 1_250).place();
+    let item = |sku: &str, quantity: i64, choice: &str| {
+        json!({"ref": format!("item-{sku}"), "productRef": sku, "productCatalogueRef": world.fluent.options().catalogue,
+               "quantity": quantity, "currency": "EUR", "fulfilmentChoiceRef": choice})
+    };
+    let choices = json!([
+        {"ref": "home", "fulfilmentType": "HD_PFS", "currency": "EUR", "deliveryType": "STANDARD",
+         "deliveryAddress": {"ref": "a", "name": "Somebody", "city": "Berlin"}},
+        {"ref": "shop", "fulfilmentType": "CC_PFS", "currency": "EUR", "deliveryType": "STANDARD", "pickupLocationRef": "LOC-1"},
+    ]);
+    world.foreign_order(json!({
+        "ref": "MULTI_10001", "type": "MULTI", "fulfilmentChoice": null, "fulfilmentChoices": choices,
+        "items": [item("CAP-1", 1, "home"), item("MUG-BLK", 2, "shop")],
+    }));
+    while world.fluent.advance_order("MULTI_10001").is_some() {
+        world.settle().await;
+    }
+    assert_eq!(world.states(&id), ["Complete", "Shipped"]);
+    let shop = world.shop_order(&id);
+    let deliveries = shop["shippingInfo"]["deliveries"].as_array().unwrap();
+    assert_eq!(deliveries.len(), 1, "what is collected has no consignment");
+    assert_eq!(deliveries[0]["items"], json!([{"id": shop["lineItems"][0]["id"], "quantity": 1}]));
+    assert!((0..2).all(|at| shop["lineItems"][at]["custom"]["fields"]["flFulfilmentMetadata"].is_string()));
+    assert!(world.parked().await.is_empty());
     world.nothing_lost().await;
 }

@@ -163,9 +163,8 @@ async fn an_item_that_the_shop_does_not_know_is_noted(engine: Engine) {
     let Some(order) = Shipped::new(engine, "").await else { return };
     let world = &order.world;
     let gone = order.mug.clone();
-    let drop =
-        move |shop: &mut Value| drop(shop["lineItems"].as_array_mut().unwrap().retain(|line| line["id"] != gone));
-    world.commercetools.edit("orders", &order.id, drop);
+    let without = move |shop: &mut Value| shop["lineItems"].as_array_mut().unwrap().retain(|line| line["id"] != gone);
+    world.commercetools.edit("orders", &order.id, without);
     order.fulfilment("ASSIGNED");
     world.settle().await;
 

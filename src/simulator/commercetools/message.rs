@@ -76,9 +76,32 @@ fn order_events(before: &Value, after: &Value) -> Vec<Event> {
         }
     }
     custom_events(before.get("custom"), after.get("custom"), &mut found);
+    line_item_events(before, after, &mut found);
     delivery_events(before, after, &mut found);
     return_events(before, after, &mut found);
     found
+}
+
+/// One action moves units from one State to another; it is seen from what both hold.
+fn line_item_events(before: &Value, after: &Value, found: &mut Vec<Event>) {
+    let lines = |order: &Value| order["lineItems"].as_array().cloned().unwrap_or_default();
+    for (old, new) in lines(before).iter().zip(lines(after)).filter(|(old, new)| old["state"] != new["state"]) {
+        let held = |line: &Value, state: &Value| {
+            let mut rows = line["state"].as_array().into_iter().flatten().filter(|row| row["state"] == *state);
+            rows.next().and_then(|row| row["quantity"].as_i64()).unwrap_or_default()
+        };
+        let states = |line: &Value| line["state"].as_array().cloned().unwrap_or_default();
+        let from = states(old).into_iter().find(|row| held(&new, &row["state"]) < held(old, &row["state"]));
+        let to = states(&new).into_iter().find(|row| held(old, &row["state"]) < held(&new, &row["state"]));
+        if let (Some(from), Some(to)) = (from, to) {
+            let quantity = held(&new, &to["state"]) - held(old, &to["state"]);
+            let fields = json!({
+                "lineItemId": new["id"], "transitionDate": after["lastModifiedAt"], "quantity": quantity,
+                "fromState": from["state"], "toState": to["state"],
+            });
+            found.push(Event::new("LineItemStateTransition", fields));
+        }
+    }
 }
 
 fn delivery_events(before: &Value, after: &Value, found: &mut Vec<Event>) {

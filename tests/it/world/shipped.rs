@@ -26,20 +26,11 @@ impl Shipped {
     }
 
     pub async fn with(engine: Engine, settings: Settings) -> Option<Self> {
-        Self::changed(engine, settings, |_| {}).await
-    }
-
-    /// The shop's order is changed before anybody sees it.
-    pub async fn changed(
-        engine: Engine,
-        settings: Settings,
-        change: impl FnOnce(&mut Value) + 'static,
-    ) -> Option<Self> {
         let world = World::with(engine, settings).await?;
         world.fluent.add_location("STORE_SYD", "Sydney CBD");
         world.fluent.add_location("WH_MEL", "Melbourne DC");
         let draft = world.commercetools.order(Some("1")).customer(ADA).shipping(499);
-        let draft = draft.line(ARTICLES[0].sku, 3, 2_999).line("MUG-BLK", 1, 1_250).changed(change);
+        let draft = draft.line(ARTICLES[0].sku, 3, 2_999).line("MUG-BLK", 1, 1_250);
         let id = draft.place();
         world.settle().await;
         let lines = world.shop_order(&id)["lineItems"].clone();
