@@ -6,6 +6,8 @@
 //! table: `docs/mapping/fulfilment.md`.
 
 mod states;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 

@@ -117,3 +117,58 @@ fn lender<'a>(
         || remembered.any(|other| other.fulfilments.contains(fulfilment));
     (!elsewhere).then_some((fulfilment, !sharing.is_empty()))
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::sync::fixture::read;
+
+    fn list(nodes: Vec<Value>) -> Value {
+        let edges: Vec<Value> = nodes.into_iter().map(|node| json!({"node": node})).collect();
+        json!({"edges": edges})
+    }
+
+    /// An article of these fulfilments with so many caps; 0 = it names no items.
+    fn article(id: &str, fulfilments: &[&str], caps: i64) -> Value {
+        let items = (caps > 0).then(|| json!({"quantity": caps, "orderItem": {"id": "1", "ref": "l-1"}}));
+        let of = |id: &&str| json!({"id": id, "order": {"id": "6469", "ref": null, "retailer": null}});
+        json!({"article": {"id": id, "items": list(items.into_iter().collect()),
+               "fulfilments": list(fulfilments.iter().map(of).collect())}})
+    }
+
+    fn consignment(id: &str, articles: Vec<Value>) -> Consignment {
+        read(&json!({"id": id, "consignmentArticles": list(articles)}))
+    }
+
+    /// Units of the Delivery and of each Parcel; what Fluent does not tell is `None`.
+    fn units(articles: Vec<Value>, others: Vec<Consignment>) -> (Option<i64>, Vec<Option<i64>>) {
+        let order = RememberedOrder::from_answer(&json!({
+            "id": "o", "version": 1, "orderState": "Open", "lineItems": [{"id": "l-1", "quantity": 5, "state": []}],
+        }))
+        .unwrap();
+        let mut source = Source::new(read(&json!({"id": "6469", "type": "HD"})));
+        let filled = json!({"id": "1", "filledQuantity": 5, "orderItem": {"id": "1", "ref": "l-1"}});
+        source.packed.insert("7001".into(), vec![read(&filled)]);
+        source.consignments = others;
+        let own = consignment("9001", articles);
+        let content = Content::new(&own, &source, &order);
+        let sum = |items: &[Item], is_told| is_told.then(|| items.iter().map(|item| item.quantity).sum());
+        let parcels = content.articles.iter().map(|article| sum(&article.items, article.is_told)).collect();
+        (sum(&content.items, content.is_told), parcels)
+    }
+
+    #[test]
+    fn a_fulfilment_tells_what_its_only_article_does_not() {
+        assert_eq!(units(vec![article("1", &["7001"], 0)], vec![]), (Some(5), vec![Some(5)]));
+        let two = vec![article("1", &["7001"], 0), article("2", &["7001"], 0)];
+        assert_eq!(units(two, vec![]), (Some(5), vec![None, None]), "nobody says in which box");
+        let mixed = vec![article("1", &["7001"], 0), article("2", &["7001"], 2)];
+        assert_eq!(units(mixed, vec![]), (Some(2), vec![None, Some(2)]), "one of them does say");
+        assert_eq!(units(vec![article("1", &["7001", "7002"], 0)], vec![]), (None, vec![None]));
+        let other = consignment("9002", vec![article("3", &["7001"], 1)]);
+        assert_eq!(units(vec![article("1", &["7001"], 0)], vec![other]), (None, vec![None]), "nor which consignment");
+        assert_eq!(units(vec![], vec![]), (Some(0), vec![]));
+    }
+}
