@@ -154,7 +154,7 @@ mod tests {
         source.consignments = others;
         let own = consignment("9001", articles);
         let content = Content::new(&own, &source, &order);
-        let sum = |items: &[Item], is_told| is_told.then(|| items.iter().map(|item| item.quantity).sum());
+        let sum = |items: &[Item], is_told: bool| is_told.then(|| items.iter().map(|item| item.quantity).sum::<i64>());
         let parcels = content.articles.iter().map(|article| sum(&article.items, article.is_told)).collect();
         (sum(&content.items, content.is_told), parcels)
     }
