@@ -8,6 +8,7 @@ pub mod catalogue;
 mod check;
 mod environment;
 pub mod flows;
+pub mod fulfilment;
 mod load;
 mod merge;
 pub mod model;

@@ -4,9 +4,11 @@ pub mod catalogue;
 pub mod change;
 pub mod client;
 pub mod event;
+pub mod fulfilment;
 pub mod input;
 pub mod model;
 pub mod operation;
+mod reading;
 pub mod webhook;
 
 pub use client::Client;

@@ -4,19 +4,26 @@ pub mod attribute;
 pub mod canonical;
 pub mod catalogue;
 pub mod category;
+pub mod consignment;
 pub mod country;
 pub mod custom_fields;
 pub mod customer;
+pub mod fulfilment;
+pub mod heard;
 pub mod money;
 pub mod order;
+pub mod order_line;
 pub mod order_link;
 pub mod order_lookup;
 pub mod order_status;
 pub mod order_update;
 pub mod poll;
 pub mod product;
+pub mod returns;
 pub mod slice;
+pub mod source;
 pub mod text;
+pub mod twin;
 pub mod walk;
 
 #[cfg(test)]
@@ -33,6 +40,9 @@ pub fn register(routes: &mut Routes) {
     customer::register(routes);
     order::register(routes);
     order_status::register(routes);
+    fulfilment::register(routes);
+    consignment::register(routes);
+    returns::register(routes);
     order_update::register(routes);
 }
 

@@ -213,7 +213,19 @@ impl Client {
     /// # Errors
     /// As the error table says.
     pub async fn order_states(&self) -> Result<Vec<State>, Error> {
-        let path = "/states".to_owned() + &query_string(&[("where", "type = \"OrderState\""), ("limit", "500")]);
+        self.states("type = \"OrderState\"").await
+    }
+
+    /// The States of Line Items, as they were at most ten minutes ago.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn line_item_states(&self) -> Result<Vec<State>, Error> {
+        self.states("type = \"LineItemState\"").await
+    }
+
+    async fn states(&self, of: &str) -> Result<Vec<State>, Error> {
+        let path = "/states".to_owned() + &query_string(&[("where", of), ("limit", "500")]);
         let page: Option<Page<State>> = self.defined("GET /states", &path).await?;
         Ok(page.map_or(Vec::new(), |page| page.results))
     }

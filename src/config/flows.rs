@@ -373,6 +373,12 @@ pub struct CustomTypes {
     #[schemars(range(min = 1))]
     pub max_length: usize,
     pub order: CustomType,
+    /// On Line Items.
+    pub line_item: CustomType,
+    /// On Deliveries.
+    pub delivery: CustomType,
+    /// On Parcels.
+    pub parcel: CustomType,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -401,6 +407,12 @@ pub struct OrderStatus {
     pub shipment: Axis,
     pub payment: Axis,
     pub workflow_state: WorkflowState,
+    /// Some, but not all fulfilments were shipped: shipmentState Partial.
+    pub partial_from_fulfilments: bool,
+    /// Fulfilment statuses that mean shipped.
+    pub shipped_statuses: Vec<String>,
+    /// Consignment statuses that mean delivered; empty = nothing is concluded from them.
+    pub delivered_consignment_statuses: Vec<String>,
     /// Steps back that are allowed.
     pub allow_back: Vec<AllowBack>,
     /// The poll twin of the order webhook.

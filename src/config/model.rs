@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 pub use super::catalogue::*;
 pub use super::flows::*;
+pub use super::fulfilment::*;
 use super::node::{join, join_item};
 use super::value::{Pace, Rate, Secret, Share, Size, Span};
 
@@ -178,6 +179,12 @@ pub struct Connection {
     pub custom_types: CustomTypes,
     /// Order status.
     pub order_status: OrderStatus,
+    /// Fulfilments.
+    pub fulfilment: Fulfilment,
+    /// Consignments.
+    pub consignment: Consignment,
+    /// Returns.
+    pub returns: Returns,
     /// Link from a commercetools order to its Fluent order.
     pub order_link: OrderLink,
 }

@@ -3,7 +3,7 @@
 
 mod event;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +32,8 @@ const BATCH: usize = 50;
 const BELIEVED: Millis = 600_000;
 /// Most variants that are remembered.
 const VARIANTS: usize = 100_000;
+/// How long the name of a location is believed, in milliseconds (F 6.1).
+const LOCATION: Millis = 3_600_000;
 
 /// An account and retailer, seen on behalf of one call. Cheap to clone.
 #[derive(Clone)]
@@ -53,6 +55,10 @@ struct Account {
     clock: Clock,
     /// Variants that exist, and until when that is believed.
     known: Mutex<HashMap<String, Millis>>,
+    /// Names of locations by ref, with the time until which they are believed; `None` = it has none.
+    locations: Mutex<HashMap<String, (Millis, Option<String>)>>,
+    /// Texts of operations whose pages had to become smaller.
+    smaller: Mutex<HashMap<&'static str, Arc<str>>>,
 }
 
 impl Client {
@@ -74,6 +80,8 @@ impl Client {
             date: AtomicI64::new(0),
             clock: now,
             known: Mutex::default(),
+            locations: Mutex::default(),
+            smaller: Mutex::default(),
         });
         let (reading, looking) = (account.clone(), account.clone());
         let call = Call { lane: "order".into(), correlation: String::new() };
@@ -106,6 +114,35 @@ impl Client {
         variables: impl Serialize + Send,
     ) -> Result<T, Error> {
         self.account.run(&self.call, operation, variables).await
+    }
+
+    /// Our retailer's id.
+    pub fn retailer(&self) -> u64 {
+        self.account.retailer
+    }
+
+    /// Which of these locations are not known, or were asked for too long ago.
+    pub(super) fn unknown_locations(&self, refs: &[String]) -> Vec<String> {
+        let (now, known) = (self.account.clock.now(), lock(&self.account.locations));
+        let is_known = |reference: &&String| known.get(*reference).is_some_and(|(until, _)| now < *until);
+        refs.iter().filter(|reference| !is_known(reference)).cloned().collect()
+    }
+
+    /// Believes these names for an hour (F 6.1), also that those without a name have none.
+    pub(super) fn keep_locations(&self, asked: Vec<String>, mut names: BTreeMap<String, Option<String>>) {
+        let until = self.account.clock.now() + LOCATION;
+        let rows = asked.into_iter().map(|reference| {
+            let name = names.remove(&reference).flatten();
+            (reference, (until, name))
+        });
+        lock(&self.account.locations).extend(rows);
+    }
+
+    /// The names that are known.
+    pub(super) fn known_locations(&self, refs: &[String]) -> BTreeMap<String, String> {
+        let known = lock(&self.account.locations);
+        let name = |reference: &String| Some((reference.clone(), known.get(reference)?.1.clone()?));
+        refs.iter().filter_map(name).collect()
     }
 
     /// Header of an order by its ref; batched with others.
@@ -243,21 +280,30 @@ impl Account {
             #[serde(rename = "operationName")]
             operation_name: &'a str,
         }
-        let body = Body { query: operation.text, variables, operation_name: operation.name };
-        let body = serde_json::to_vec(&body).map_err(|error| {
-            refused(0, "", format!("The variables of {} cannot be written as JSON: {error}", operation.name))
-        })?;
-        if body.len() > BODY {
-            return Err(refused(413, "", format!("{} is too large for one Fluent call.", operation.name)));
+        loop {
+            let text = lock(&self.smaller).get(operation.name).cloned().unwrap_or_else(|| operation.text.into());
+            let body = Body { query: &text, variables: &variables, operation_name: operation.name };
+            let body = serde_json::to_vec(&body).map_err(|error| {
+                refused(0, "", format!("The variables of {} cannot be written as JSON: {error}", operation.name))
+            })?;
+            if body.len() > BODY {
+                return Err(refused(413, "", format!("{} is too large for one Fluent call.", operation.name)));
+            }
+            let asked = Asked {
+                name: operation.name,
+                method: Method::POST,
+                path: "/graphql".into(),
+                body: Some(body),
+                write: operation.write,
+            };
+            let answer = self.send(call, asked).await?;
+            match (judged(operation, &answer), operation::with_smaller_pages(&text)) {
+                (Err(error), Some(smaller)) if error.code == "C0001E" && !operation.write => {
+                    lock(&self.smaller).insert(operation.name, smaller.into());
+                }
+                (judged, _) => return judged,
+            }
         }
-        let asked = Asked {
-            name: operation.name,
-            method: Method::POST,
-            path: "/graphql".into(),
-            body: Some(body),
-            write: operation.write,
-        };
-        judged(operation, &self.send(call, asked).await?)
     }
 
     /// Sends with a valid token; a refused token is replaced once.
@@ -487,4 +533,8 @@ fn ended(message: &str) -> String {
 
 fn refused(status: u16, code: &str, sentence: String) -> Error {
     Error { kind: Kind::Refused, status, code: code.into(), sentence, after: None }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

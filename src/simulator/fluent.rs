@@ -40,6 +40,7 @@ mod complexity;
 mod control;
 mod customer;
 mod event;
+mod fulfil;
 mod graphql;
 mod guard;
 mod order;

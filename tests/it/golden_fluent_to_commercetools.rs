@@ -12,13 +12,14 @@ use fluent_connector::commercetools::action::OrderUpdate;
 use fluent_connector::commercetools::known::{Channel, Known, State, Type};
 use fluent_connector::commercetools::remembered::RememberedOrder;
 use fluent_connector::config::model::Connection;
-use fluent_connector::fluent::model::Order;
 use fluent_connector::sync::order_update::project;
 use fluent_connector::sync::slice::Slice;
+use fluent_connector::sync::source::Source;
 use serde_json::{Value, json};
 
 /// Examples whose flows exist.
-const IN_SCOPE: &[&str] = &["order-status-", "order-link-"];
+const IN_SCOPE: &[&str] =
+    &["order-status-", "order-link-", "order-coalesced-", "fulfilment-", "consignment-", "return-"];
 
 #[test]
 fn golden_examples() {
@@ -69,16 +70,16 @@ fn read(path: &Path) -> Value {
 /// the Order and projecting again. Without answers every update succeeds.
 fn play(input: &Value) -> Value {
     let connection = connection(&input["config"]);
-    let fluent: Order = serde_json::from_value(input["fluent"][0]["response"]["data"]["orderById"].clone()).unwrap();
     let slices: BTreeSet<Slice> =
-        input["slices"].as_array().unwrap().iter().map(|slice| slice.as_str().unwrap().parse().unwrap()).collect();
+        input["slices"].as_array().unwrap().iter().map(|slice| slice_of(slice.as_str().unwrap(), input)).collect();
+    let source = source(&input["fluent"], input);
     let known = known(&input["commercetools"], &connection);
     let mut order = RememberedOrder::from_answer(&input["commercetools"]["order"]).unwrap();
     let mut answers: VecDeque<Value> = input["commercetools"]["answers"].as_array().cloned().unwrap_or_default().into();
     let path = format!("/{}/orders/{}", connection.commercetools.project_key, order.id);
     let mut requests = Vec::new();
     loop {
-        let projection = project(&slices, &fluent, &order, &known, &connection);
+        let projection = project(&slices, &source, &order, &known, &connection);
         assert_eq!(projection.rejected, [], "no example in scope is rejected");
         let mut conflict = false;
         for actions in projection.updates(connection.order_update.max_actions) {
@@ -100,15 +101,55 @@ fn play(input: &Value) -> Value {
     }
 }
 
+/// `consignment` and `return` stand for the one that the event names.
+fn slice_of(text: &str, input: &Value) -> Slice {
+    let events = input["event"].as_array().cloned().unwrap_or_else(|| vec![input["event"].clone()]);
+    let named = |entity: &str, member: &str| {
+        let event = events.iter().find(|event| event["entityType"] == entity).unwrap();
+        event[member].as_str().unwrap().to_owned()
+    };
+    match text {
+        "consignment" => Slice::Consignment(named("CONSIGNMENT", "entityId")),
+        "return" => Slice::Return(named("RETURN_ORDER", "entityRef")),
+        other => other.parse().unwrap(),
+    }
+}
+
+/// What the example says Fluent answers. Returns know their order by its ref only.
+fn source(fluent: &Value, input: &Value) -> Source {
+    let answers = |operation: &str, field: &str| -> Vec<Value> {
+        let answers = fluent.as_array().unwrap().iter().filter(|answer| answer["operation"] == operation);
+        answers.map(|answer| answer["response"]["data"][field].clone()).collect()
+    };
+    let of_return = || {
+        let reference = answers("ReturnSource", "returnOrder")[0]["order"]["ref"].clone();
+        let synced = &input["commercetools"]["order"]["syncInfo"][0]["externalId"];
+        json!({"id": synced, "ref": reference, "type": "HD", "status": "COMPLETE", "updatedOn": null, "retailer": null})
+    };
+    let order = answers("OrderUpdateSource", "orderById").pop().unwrap_or_else(of_return);
+    let mut source = Source::new(serde_json::from_value(order).unwrap());
+    let read = |consignment| serde_json::from_value(consignment).unwrap();
+    source.consignments = answers("ConsignmentSource", "consignmentById").into_iter().map(read).collect();
+    let returns = answers("ReturnSource", "returnOrder").into_iter();
+    source.returns = returns.map(|found| serde_json::from_value(found).unwrap()).collect();
+    for locations in answers("LocationNames", "locations") {
+        let nodes = locations["edges"].as_array().unwrap().iter().map(|edge| &edge["node"]);
+        let text = |node: &Value, member: &str| node[member].as_str().unwrap().to_owned();
+        source.location_names.extend(nodes.map(|node| (text(node, "ref"), text(node, "name"))));
+    }
+    source
+}
+
 /// What the project defines: the Types of the example, and everything of ours as provisioned.
 fn known(commercetools: &Value, connection: &Connection) -> Known {
-    let mut known = Known { types: vec![our_order_type(connection)], ..Known::default() };
+    let mut known = Known { types: our_types(connection), ..Known::default() };
     for (key, fields) in commercetools["types"].as_object().into_iter().flatten() {
         let fields = fields.as_array().unwrap().iter().map(|field| field.as_str().unwrap());
         known.types.push(string_type(key, fields));
     }
     let workflow = &connection.order_status.workflow_state;
-    for key in workflow.mapping.values().flatten() {
+    let line_item_states = &connection.fulfilment.line_item_states.order;
+    for key in workflow.mapping.values().flatten().chain(line_item_states) {
         known.states.push(State { id: format!("id-of-{key}"), key: key.clone(), initial: true, transitions: None });
     }
     known.channels.push(Channel {
@@ -119,9 +160,11 @@ fn known(commercetools: &Value, connection: &Connection) -> Known {
     known
 }
 
-pub(crate) fn our_order_type(connection: &Connection) -> Type {
-    let ours = &connection.custom_types.order;
-    string_type(&ours.key, ours.fields.values().flatten().map(String::as_str))
+/// Everything of ours as provisioned.
+pub(crate) fn our_types(connection: &Connection) -> Vec<Type> {
+    let types = &connection.custom_types;
+    let types = [&types.order, &types.line_item, &types.delivery, &types.parcel];
+    types.map(|ours| string_type(&ours.key, ours.fields.values().flatten().map(String::as_str))).into()
 }
 
 /// A Type whose fields are all Strings.
@@ -194,13 +237,20 @@ fn defaults() -> Value {
                     "order_id": "flOrderId", "order_ref": "flOrderRef", "pickup_location_ref": "flPickupLocationRef",
                 },
             },
+            "line_item": other["custom_types"]["line_item"],
+            "delivery": other["custom_types"]["delivery"],
+            "parcel": other["custom_types"]["parcel"],
         },
+        "fulfilment": other["fulfilment"],
+        "consignment": other["consignment"],
+        "returns": other["returns"],
         "order_status": {
             "enabled": true, "unmapped": "note",
             "order": {"enabled": true, "mapping": {}, "by_type": {}},
             "shipment": {"enabled": true, "mapping": {}, "by_type": {}},
             "payment": {"enabled": false, "mapping": {}, "by_type": {}},
             "workflow_state": {"enabled": false, "mapping": {}, "order": [], "force": false},
+            "partial_from_fulfilments": true, "shipped_statuses": ["COMPLETE"], "delivered_consignment_statuses": [],
             "allow_back": [],
             "poll": {"enabled": true, "every": "60s", "settle": "30s", "overlap": "5m", "start_at": null},
         },

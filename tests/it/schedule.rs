@@ -325,11 +325,12 @@ async fn jobs_are_named_run_and_paused_over_http() {
     };
     let list = ask("GET", "/api/v1/jobs", Value::Null).await.json();
     let names: Vec<&str> = list["items"].as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap()).collect();
+    let flows = ["job.category-sync", "job.consignment-sync", "job.customer-sync", "job.fulfilment-sync"];
     let orders = ["job.order-backfill-sync", "job.order-status-sync", "job.order-sync", "job.payment-sync"];
-    let catalogue = ["job.category-sync", "job.customer-sync"];
-    let jobs = [&catalogue[..], &orders, &["job.product-sync", "job.retention"]].concat();
+    let jobs = [&flows[..], &orders, &["job.product-sync", "job.retention", "job.return-sync"]].concat();
     assert_eq!(names, jobs, "of connection main only");
-    assert_eq!((&list["items"][4]["timing"], &list["items"][4]["connection"]), (&json!("every 1m"), &json!("main")));
+    let polls = &list["items"][names.iter().position(|name| *name == "job.order-sync").unwrap()];
+    assert_eq!((&polls["timing"], &polls["connection"]), (&json!("every 1m"), &json!("main")));
     assert_eq!(ask("GET", "/api/v1/jobs/batch-inventory-sync", Value::Null).await.status, 404, "it does not exist yet");
     let run = ask("POST", "/api/v1/jobs/order-sync/run", json!({"from": "2026-01-01T00:00:00Z"})).await;
     assert_eq!(run.status, 202, "{}", run.text);

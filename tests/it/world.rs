@@ -4,6 +4,7 @@
 pub mod daemons;
 pub mod look;
 pub mod others;
+pub mod shipped;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Findings, http_url, is_unsigned};
 use crate::clock::parse_rfc3339;
-use crate::config::model::{Axis, AxisName, Connection, OnForeign, OrderStatus, Signature};
+use crate::config::model::{Axis, AxisName, Connection, OnForeign, OrderStatus, Poll, Signature};
 use crate::config::node::join;
 use crate::config::remote::REGIONS;
 
@@ -30,8 +30,17 @@ pub(super) fn check(findings: &mut Findings<'_>, connection: &Connection, routes
     check.order(connection);
     check.order_intake(connection);
     check.order_status(&connection.order_status);
-    if connection.custom_types.order.on_foreign == OnForeign::Replace {
-        check.warning("custom_types.order.on_foreign", "replaces custom types of other integrations and their fields");
+    check.fulfilment(connection);
+    let types = &connection.custom_types;
+    let types = [
+        ("order", &types.order),
+        ("line_item", &types.line_item),
+        ("delivery", &types.delivery),
+        ("parcel", &types.parcel),
+    ];
+    for (name, _) in types.iter().filter(|(_, custom)| custom.on_foreign == OnForeign::Replace) {
+        let path = format!("custom_types.{name}.on_foreign");
+        check.warning(&path, "replaces custom types of other integrations and their fields");
     }
 }
 
@@ -197,8 +206,26 @@ impl Check<'_, '_> {
             self.word(&format!("{path}.from"), &step.from, states_of(step.axis));
             self.word(&format!("{path}.to"), &step.to, states_of(step.axis));
         }
-        self.positive("order_status.poll.every", order_status.poll.every);
-        self.moment("order_status.poll.start_at", order_status.poll.start_at.as_deref());
+        self.poll("order_status", &order_status.poll);
+    }
+
+    fn fulfilment(&mut self, connection: &Connection) {
+        let states = &connection.fulfilment.line_item_states;
+        let order: Vec<&str> = states.order.iter().map(String::as_str).collect();
+        self.statuses("fulfilment.line_item_states.mapping", &states.mapping, Some(&order));
+        self.word("fulfilment.line_item_states.initial_state", &states.initial_state, &order);
+        for (carrier, template) in &connection.consignment.tracking_urls {
+            let path = join("consignment.tracking_urls", carrier);
+            self.pattern(&path, template, &["tracking_id"], &["tracking_id"]);
+        }
+        self.poll("fulfilment", &connection.fulfilment.poll);
+        self.poll("consignment", &connection.consignment.poll);
+        self.poll("returns", &connection.returns.poll);
+    }
+
+    fn poll(&mut self, flow: &str, poll: &Poll) {
+        self.positive(&format!("{flow}.poll.every"), poll.every);
+        self.moment(&format!("{flow}.poll.start_at"), poll.start_at.as_deref());
     }
 
     /// Fluent statuses are compared exactly, so one in another case would never be met.

@@ -1,6 +1,7 @@
 //! The state of the simulated project: documents, versions, message numbers. Everything lives behind
 //! one mutex, so the ledger's order is the order of the changes.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub(super) struct Project {
     collections: HashMap<&'static str, Collection>,
     /// Last `sequenceNumber` per resource id.
     sequences: HashMap<String, u64>,
-    dice: StdRng,
+    dice: RefCell<StdRng>,
 }
 
 /// Documents of one resource. Ordered by the id's text, which is deliberately not the order in which
@@ -87,7 +88,7 @@ impl Project {
             created_at,
             collections: HashMap::new(),
             sequences: HashMap::new(),
-            dice: StdRng::seed_from_u64(seed),
+            dice: RefCell::new(StdRng::seed_from_u64(seed)),
         }
     }
 
@@ -109,8 +110,8 @@ impl Project {
         })
     }
 
-    pub fn new_id(&mut self) -> String {
-        uuid::Builder::from_random_bytes(self.dice.random()).into_uuid().to_string()
+    pub fn new_id(&self) -> String {
+        uuid::Builder::from_random_bytes(self.dice.borrow_mut().random()).into_uuid().to_string()
     }
 
     /// The document as it is. Reads by id are strongly consistent (A3).

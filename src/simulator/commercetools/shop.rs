@@ -12,7 +12,7 @@ use super::project::{Author, Project};
 use super::push::{Push, Pusher};
 use super::refusal::Answer;
 use super::resource::{Resource, resource};
-use super::{Commercetools, seed};
+use super::{Commercetools, seed, update};
 use crate::clock::rfc3339;
 use crate::simulator::front::lock;
 
@@ -82,6 +82,19 @@ impl Commercetools {
         }
         project.announce_change(resource, "ResourceDeleted", &document);
         project.remove(resource, id)
+    }
+
+    /// An update as the API client would send it, without the way over HTTP: same guards, same messages.
+    /// Answers the document as it is then.
+    ///
+    /// # Errors
+    /// The error body that the platform would answer.
+    ///
+    /// # Panics
+    /// On an unknown resource.
+    pub fn update(&self, resource: &str, id: &str, body: &Value) -> Result<Value, Value> {
+        let written = update::update(&mut lock(&self.0.project), known(resource), id, body, &self.0.options.client_id);
+        written.map(|written| written.document).map_err(|refusal| refusal.body())
     }
 
     /// A document as it is now, also if queries do not see it yet.

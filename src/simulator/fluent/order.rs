@@ -144,7 +144,9 @@ impl Account {
 
     /// The retailer that an entity belongs to.
     pub fn retailer_of(&self, id: u64) -> Option<u64> {
-        self.store.any(id)?.get("retailer").and_then(linked)
+        let owner = self.store.any(id)?;
+        let retailer = owner.get("retailer")?;
+        linked(retailer).or_else(|| id_of(&retailer["id"]))
     }
 
     fn billing_address(&mut self, input: &Value) -> Value {
