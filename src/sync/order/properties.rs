@@ -243,8 +243,6 @@ fn check_pieces(books: &Books, input: &Value) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn what_the_order_shows_adds_up_to_its_total(books in books()) {
         let connection = connection(&json!({"order": {"custom_line_item_product_refs": {"wrap": "WRAP"}}}));
