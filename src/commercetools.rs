@@ -2,6 +2,7 @@
 
 pub mod action;
 pub mod catalogue;
+pub mod channel;
 pub mod client;
 pub mod known;
 pub mod model;

@@ -5,6 +5,7 @@ pub mod client;
 pub mod input;
 pub mod model;
 pub mod operation;
+pub mod stock;
 pub mod webhook;
 
 pub use client::Client;

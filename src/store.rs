@@ -19,6 +19,7 @@ mod message;
 mod open;
 mod reclaim;
 mod retention;
+mod run;
 mod schedule;
 mod setting;
 mod tally;
@@ -45,6 +46,7 @@ pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
 pub use reclaim::{DEATHS, Reclaimed};
 pub use retention::AttemptPlace;
+pub use run::{Missing, Record, Run, Side};
 pub use schedule::{Pause, Plan, Scheduled};
 /// A JSON column.
 pub use sqlx::types::Json;

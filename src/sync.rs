@@ -7,6 +7,8 @@ pub mod category;
 pub mod country;
 pub mod custom_fields;
 pub mod customer;
+pub mod key;
+pub mod location;
 pub mod money;
 pub mod order;
 pub mod order_link;
@@ -33,6 +35,7 @@ pub fn register(routes: &mut Routes) {
     order::register(routes);
     order_status::register(routes);
     order_update::register(routes);
+    location::register(routes);
 }
 
 /// The connection a message belongs to.

@@ -2,6 +2,7 @@
 //! (platform-commercetools.md A2, A4).
 
 mod catalogue;
+mod channel;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -163,9 +164,7 @@ impl Client {
     ) -> Result<T, Error> {
         let body = json!({"version": version, "actions": actions});
         let answer = self.send("POST /orders/{id}", Method::POST, &format!("/orders/{id}"), &[], Some(&body)).await?;
-        // It was done, but what the Order is like now has to be looked up.
-        parsed("POST /orders/{id}", &answer)
-            .map_err(|error| Error { kind: Kind::Temporary(Class::UnknownOutcome), ..error })
+        written("POST /orders/{id}", &answer)
     }
 
     /// `GET /customers/{id}`; `None` = 404.
@@ -392,6 +391,12 @@ fn parsed<T: DeserializeOwned>(operation: &str, answer: &Answer) -> Result<T, Er
         sentence: format!("commercetools answered {operation} with something unreadable: {error}"),
         after: None,
     })
+}
+
+/// The answer to a write. One that cannot be read was done, but what the resource is like now has to be
+/// looked up.
+fn written<T: DeserializeOwned>(operation: &str, answer: &Answer) -> Result<T, Error> {
+    parsed(operation, answer).map_err(|error| Error { kind: Kind::Temporary(Class::UnknownOutcome), ..error })
 }
 
 fn headers(token: &SecretString, body: bool) -> HeaderMap {

@@ -221,6 +221,7 @@ pub struct CustomTypes {
     #[schemars(range(min = 1))]
     pub max_length: usize,
     pub order: CustomType,
+    pub channel: CustomType,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -51,4 +51,11 @@ operations! {
     ORDER_UPDATE_SOURCE = "OrderUpdateSource", "orderById", "order_update_source.graphql";
     ORDER_STATUSES = "OrderStatuses", "orders", "order_statuses.graphql";
     ORDERS_UPDATED = "OrdersUpdated", "orders", "orders_updated.graphql";
+    LOCATIONS = "Locations", "locations", "locations.graphql";
+    ALL_LOCATIONS = "AllLocations", "locations", "all_locations.graphql";
+    LOCATION_BY_ID = "LocationById", "locationById", "location_by_id.graphql";
+    VIRTUAL_POSITIONS_UPDATED = "VirtualPositionsUpdated", "virtualPositions", "virtual_positions_updated.graphql";
+    ALL_VIRTUAL_POSITIONS = "AllVirtualPositions", "virtualPositions", "all_virtual_positions.graphql";
+    VIRTUAL_POSITIONS_BY_REF = "VirtualPositionsByRef", "virtualPositions", "virtual_positions_by_ref.graphql";
+    VIRTUAL_POSITION = "VirtualPosition", "virtualPosition", "virtual_position.graphql";
 }

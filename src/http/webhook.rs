@@ -24,8 +24,12 @@ use crate::store::{Ending, Put, Source};
 pub const BODY: usize = 256 * 1024;
 
 /// Routes that webhooks feed: entity type and default contract names (F 1.3).
-const FEEDS: &[(&str, &str, &[&str])] =
-    &[("fluent.order-updated", "ORDER", &["fc.connect.order.webhook.status-update"])];
+const FEEDS: &[(&str, &str, &[&str])] = &[
+    ("fluent.order-updated", "ORDER", &["fc.connect.order.webhook.status-update"]),
+    ("fluent.location-updated", "LOCATION", &["fc.connect.location.create", "fc.connect.location.update"]),
+    // Fluent advises against webhooks for stock; who sends them names them.
+    ("fluent.position-updated", "VIRTUAL_POSITION", &[]),
+];
 
 type Answer = Result<Json<Value>, Problem>;
 

@@ -161,6 +161,7 @@ fn defaults() -> Value {
         "enabled": true,
         "commercetools": {
             "project_key": "demo-project", "region": null, "api_url": "http://127.0.0.1:1", "auth_url": "http://127.0.0.1:1",
+            "import_url": null,
             "client_id": "client", "client_secret": {"env": "CT_SECRET"}, "scopes": [], "timeout": "30s",
         },
         "fluent": {
@@ -176,6 +177,8 @@ fn defaults() -> Value {
         "attribute_prefix": "commercetools",
         "poll": {"settle": "60s", "overlap": "120s"},
         "webhooks": {"match_entity_type": true, "names": {}},
+        "location": other["location"],
+        "inventory": other["inventory"],
         "category": other["category"],
         "product": other["product"],
         "customer": {
@@ -206,6 +209,7 @@ fn defaults() -> Value {
                     "order_id": "flOrderId", "order_ref": "flOrderRef", "pickup_location_ref": "flPickupLocationRef",
                 },
             },
+            "channel": other["custom_types"]["channel"],
         },
         "order_status": {
             "enabled": true, "unmapped": "note",

@@ -242,6 +242,9 @@ pub fn entity_type(kind: &str) -> &'static str {
         "StandardProduct" | "VariantProduct" => "PRODUCT",
         "ProductCatalogue" => "PRODUCT_CATALOGUE",
         "Setting" => "SETTING",
+        "Location" => "LOCATION",
+        "VirtualCatalogue" => "VIRTUAL_CATALOGUE",
+        "VirtualPosition" => "VIRTUAL_POSITION",
         _ => "OTHER",
     }
 }

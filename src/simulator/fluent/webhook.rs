@@ -35,10 +35,13 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Sends status changes of orders, fulfilments and consignments under their contract names.
+    /// Sends status changes of orders, fulfilments and consignments, and updates of locations, under their
+    /// contract names.
     pub fn to(url: impl Into<String>) -> Self {
         let name = |kind: &str| (kind.to_uppercase(), format!("fc.connect.{kind}.webhook.status-update"));
-        Self { url: url.into(), names: ["order", "fulfilment", "consignment"].map(name).into() }
+        let mut names: BTreeMap<String, String> = ["order", "fulfilment", "consignment"].map(name).into();
+        names.insert("LOCATION".into(), "fc.connect.location.update".into());
+        Self { url: url.into(), names }
     }
 }
 
