@@ -4,6 +4,8 @@ pub mod action;
 pub mod catalogue;
 pub mod channel;
 pub mod client;
+pub mod import_api;
+pub mod inventory;
 pub mod known;
 pub mod model;
 pub mod notification;

@@ -22,6 +22,7 @@ mod retention;
 mod run;
 mod schedule;
 mod setting;
+mod stock;
 mod tally;
 pub mod token;
 mod trouble;
@@ -50,6 +51,7 @@ pub use run::{Missing, Record, Run, Side};
 pub use schedule::{Pause, Plan, Scheduled};
 /// A JSON column.
 pub use sqlx::types::Json;
+pub use stock::ImportOperation;
 pub use tally::{Balance, Counts};
 pub use token::Token;
 pub use trouble::Trouble;
@@ -248,6 +250,13 @@ impl Db {
             Self::Sqlite(_) => "",
             Self::Postgres(_) => clause,
         }
+    }
+}
+
+impl Tx {
+    /// What time it is.
+    pub fn now(&self) -> crate::clock::Millis {
+        self.clock.now()
     }
 }
 

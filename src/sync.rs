@@ -7,6 +7,7 @@ pub mod category;
 pub mod country;
 pub mod custom_fields;
 pub mod customer;
+pub mod inventory;
 pub mod key;
 pub mod location;
 pub mod money;
@@ -36,6 +37,7 @@ pub fn register(routes: &mut Routes) {
     order_status::register(routes);
     order_update::register(routes);
     location::register(routes);
+    inventory::register(routes);
 }
 
 /// The connection a message belongs to.

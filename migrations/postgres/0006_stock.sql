@@ -36,3 +36,19 @@ create table run_record (
     primary key (run, name)
 );
 create index run_record_rank on run_record (run, rank, name);
+
+-- What the Import API has taken and not written yet.
+create table import_operation (
+    connection      text    not null,
+    id              text    not null,
+    container       text    not null,
+    resource_key    text    not null,
+    subject         text    not null,
+    fluent_ref      text    not null,
+    quantity        bigint  not null,
+    updated_on      text,
+    sent            bigint  not null,
+    primary key (connection, id)
+);
+create index import_operation_container on import_operation (connection, container);
+create index import_operation_subject on import_operation (connection, subject);

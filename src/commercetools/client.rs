@@ -3,6 +3,8 @@
 
 mod catalogue;
 mod channel;
+mod import;
+mod inventory;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -23,6 +25,9 @@ use crate::config::model::CommercetoolsRemote;
 use crate::failure::Class;
 use crate::remote::{Answer, Call, Credential, Error, Grant, Kind, Remote, Request, Terms};
 
+pub use import::OPERATIONS;
+pub use inventory::PAGE as INVENTORY_PAGE;
+
 /// A project, seen on behalf of one call. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
@@ -35,6 +40,8 @@ struct Project {
     credential: Credential,
     /// `https://api.europe-west1.gcp.commercetools.com/my-project`
     root: String,
+    /// The same on the host of the Import API.
+    import_root: String,
     clock: Clock,
     /// `Date` of the last answer, 0 before the first; polls end their windows by it.
     date: AtomicI64,
@@ -89,9 +96,13 @@ impl Client {
         let (asking, account) = (remote.clone(), config.clone());
         let credential = Credential::new(clock.clone(), move || grant(asking.clone(), account.clone()).boxed());
         let root = format!("{}/{}", config.api_url(), config.project_key);
+        let import_root = format!("{}/{}", config.import_url(), config.project_key);
         let call = Call { lane: "order".into(), correlation: String::new() };
         let (date, definitions) = (AtomicI64::new(0), Mutex::default());
-        Ok(Self { project: Arc::new(Project { remote, credential, root, clock, date, definitions }), call })
+        Ok(Self {
+            project: Arc::new(Project { remote, credential, root, import_root, clock, date, definitions }),
+            call,
+        })
     }
 
     /// The same project on behalf of another call.
@@ -260,8 +271,20 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Answer, Error> {
+        let url = format!("{}{path}{}", self.project.root, query_string(query));
+        self.send_to(operation, method, url, body).await
+    }
+
+    /// The same to any of the project's hosts.
+    async fn send_to(
+        &self,
+        operation: &'static str,
+        method: Method,
+        url: String,
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
         let project = &self.project;
-        let url = format!("{}{path}{}", project.root, query_string(query));
+        let write = method != Method::GET;
         let mut renewed = false;
         loop {
             let token = project.credential.token().await?;
@@ -271,7 +294,7 @@ impl Client {
                 url: url.clone(),
                 headers: headers(&token, body.is_some()),
                 body: body.map(|body| body.to_string().into_bytes()),
-                write: body.is_some(),
+                write,
                 call: &self.call,
             };
             let answer = project.remote.send(request).await?;
@@ -285,7 +308,7 @@ impl Client {
             }
             return match answer.status.is_success() {
                 true => Ok(answer),
-                false => Err(failure(operation, body.is_some(), &answer)),
+                false => Err(failure(operation, write, &answer)),
             };
         }
     }

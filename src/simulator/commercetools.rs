@@ -21,6 +21,7 @@
 //! | a new order number over an old one | 400 `InvalidOperation` | A8 |
 //! | key of a channel, Type or State outside `[A-Za-z0-9_-]{2,256}` | 400 `InvalidField` | A9 |
 //! | field of a Type that another Type of the resource defines with another type | 400 `InvalidOperation` | A9 |
+//! | a role or a name that the channel has already, no role at all | 400 `InvalidOperation` | A9 |
 //! | address without ISO country | 400 `InvalidJsonInput` | A9 |
 //! | `/messages` while the project setting is off | 400 `InvalidOperation` | A5 |
 //!

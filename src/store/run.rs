@@ -217,13 +217,13 @@ impl Tx {
     }
 
     /// Removes records of runs that are over, at most so many; answers how many.
-    pub async fn prune_records(&mut self, most: u32) -> Result<u64> {
+    pub async fn prune_records(&mut self, most: i64) -> Result<u64> {
         Ok(on!(&mut self.db, |c| {
             sqlx::query(
                 "delete from run_record where (run, name) in (select d.run, d.name from run_record d \
                  join run r on r.id = d.run where r.state <> 'open' limit $1)",
             )
-            .bind(i64::from(most))
+            .bind(most)
             .execute(c)
             .await?
             .rows_affected()
@@ -240,10 +240,11 @@ const BOTH: &str = "rank = excluded.rank, source = excluded.source, source_quant
                     target_key = excluded.target_key, target_version = excluded.target_version, \
                     target_quantity = excluded.target_quantity";
 
-/// What is to be written: there is a source, and the target is another; or the target is paired, and there is
-/// no source. A target that nobody paired belongs to somebody else.
-const DIFFERENT: &str = "((r.source is not null and (r.target is null or r.target_quantity <> r.source_quantity)) \
-                         or (r.source is null and exists (select 1 from mapping m where m.connection = ";
+/// What is to be written: there is a source, and the target is another.
+const DIFFERENT: &str = "r.source is not null and (r.target is null or r.target_quantity <> r.source_quantity)";
+/// What is to be looked at: what differs, what is equal and not paired yet, and what is paired though there is
+/// no source. A target without source that nobody paired belongs to somebody else.
+const PAIRED: &str = "exists (select 1 from mapping m where m.commercetools_id = r.target and m.connection = ";
 
 impl Db {
     /// A run, open or not.
@@ -313,21 +314,19 @@ impl Db {
             if let Some((rank, name)) = after {
                 select.push(" and (r.rank, r.name) > (").push_bind(*rank).push(", ").push_bind(name.clone()).push(")");
             }
-            select.push(" and ").push(DIFFERENT).push_bind(run.connection.clone()).push(" and m.kind = ");
-            select.push_bind(kind.to_owned());
-            select.push(" and m.commercetools_id = r.target))) order by r.rank, r.name limit ").push_bind(most);
+            select.push(" and (").push(DIFFERENT).push(" or (r.target is not null and (r.source is null) = ");
+            select.push(PAIRED).push_bind(run.connection.clone()).push(" and m.kind = ").push_bind(kind.to_owned());
+            select.push("))) order by r.rank, r.name limit ").push_bind(most);
             select.build_query_as().fetch_all(c).await?
         }))
     }
 
-    /// How many records differ, counted up to a bound.
-    pub async fn count_differences(&mut self, run: &Run, kind: &str, bound: i64) -> Result<i64> {
+    /// How many records are to be written because source and target differ, counted up to a bound.
+    pub async fn count_differences(&mut self, run: &Run, bound: i64) -> Result<i64> {
         Ok(on!(self, |c| {
             let mut select =
                 QueryBuilder::new("select count(*) from (select 1 as one from run_record r where r.run = ");
-            select.push_bind(run.id).push(" and ").push(DIFFERENT).push_bind(run.connection.clone());
-            select.push(" and m.kind = ").push_bind(kind.to_owned());
-            select.push(" and m.commercetools_id = r.target))) limit ").push_bind(bound).push(") some");
+            select.push_bind(run.id).push(" and ").push(DIFFERENT).push(" limit ").push_bind(bound).push(") as found");
             select.build_query_scalar().fetch_one(c).await?
         }))
     }

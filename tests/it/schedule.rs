@@ -302,7 +302,14 @@ async fn jobs_are_named_run_and_paused_over_http() {
     };
     let list = ask("GET", "/api/v1/jobs", Value::Null).await.json();
     let names: Vec<&str> = list["items"].as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap()).collect();
-    let flows = ["job.category-sync", "job.order-status-sync", "job.order-sync", "job.product-sync"];
+    let flows = [
+        "job.category-sync",
+        "job.location-full-sync",
+        "job.location-sync",
+        "job.order-status-sync",
+        "job.order-sync",
+        "job.product-sync",
+    ];
     let jobs = [&flows[..], &["job.retention"]].concat();
     assert_eq!(names, jobs, "of connection main only");
     assert_eq!((&list["items"][2]["timing"], &list["items"][2]["connection"]), (&json!("every 1m"), &json!("main")));

@@ -59,6 +59,7 @@ pub(super) fn documents() -> Vec<(&'static str, Value)> {
     vec![
         ("channels", channel()),
         ("types", order_type()),
+        ("types", store_type()),
         ("shipping-methods", shipping_method()),
         ("customers", customer(ADA, "C-2041", "Ada", "Lindqvist", "Ada.Lindqvist@Example.com", &[home(), office()])),
         ("customers", customer(BORIS, "C-2042", "Boris", "Novak", "boris.novak@example.org", &[prague()])),
@@ -108,6 +109,31 @@ fn order_type() -> Value {
             field("flOrderRef", "Fluent Order Ref"),
             field("flPickupLocationRef", "Pickup Location Ref"),
         ],
+    })
+}
+
+fn store_type() -> Value {
+    let field = |name: &str| {
+        let kind = if matches!(name, "flLatitude" | "flLongitude") { "Number" } else { "String" };
+        json!({"name": name, "label": {"en": name}, "required": false, "type": {"name": kind}, "inputHint": "SingleLine"})
+    };
+    let fields = [
+        "flType",
+        "flStatus",
+        "flEmail",
+        "flPhoneNo",
+        "flLatitude",
+        "flLongitude",
+        "flTimezone",
+        "flOpeningSchedule",
+        "flAttributes",
+    ];
+    json!({
+        "id": stable("type:flStoreDetails"),
+        "key": "flStoreDetails",
+        "name": {"en": "Fluent Store Details"},
+        "resourceTypeIds": ["channel"],
+        "fieldDefinitions": fields.map(field),
     })
 }
 

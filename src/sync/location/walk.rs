@@ -283,6 +283,8 @@ impl Walk<'_> {
                         self.message.note(left_out(location, config));
                     }
                 }
+                // The full sync counts it among the missing ones, and asks if there are too many.
+                (false, Some(_)) if !suffix.is_empty() => {}
                 (false, Some(row)) if row.state != "active" => {}
                 (true, Some(row)) if !again && is_transferred(row, location) => {}
                 (_, _) => {
