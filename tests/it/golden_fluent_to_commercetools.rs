@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use crate::golden_stock;
 
 /// Examples whose flows exist.
-const IN_SCOPE: &[&str] = &["order-status-", "order-link-", "location-"];
+const IN_SCOPE: &[&str] = &["order-status-", "order-link-", "location-", "inventory-"];
 
 #[test]
 fn golden_examples() {
@@ -42,6 +42,7 @@ fn golden_examples() {
         expected.as_object_mut().unwrap().remove("comment");
         let got = match name.split('-').next() {
             Some("location") => golden_stock::location(&read(input)),
+            Some("inventory") => golden_stock::inventory(&read(input)),
             _ => play(&read(input)),
         };
         if got != expected {

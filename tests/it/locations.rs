@@ -6,6 +6,7 @@ use fluent_connector::simulator::{Fault, Rule};
 use fluent_connector::store::{Filter, Urgency};
 use serde_json::{Value, json};
 
+use crate::caller::Request;
 use crate::database::Engine;
 use crate::on_both_databases;
 use crate::world::{Settings, World};
@@ -218,10 +219,10 @@ async fn too_many_missing_locations_wait_for_an_approval(engine: Engine) {
         "6 of 10 locations are missing; nothing was deactivated. Approve run {run} or correct location.networks."
     );
     assert_eq!(waiting.detail.unwrap(), told);
-    let store = world.daemons[0].app.store();
-    let approved =
-        store.write(Urgency::Urgent, move |tx| Box::pin(async move { tx.approve_run(run, "story", "moved").await }));
-    assert!(approved.await.unwrap());
+    let token = world.token(&["jobs:write"]).await;
+    let path = format!("/api/v1/runs/{run}/approve");
+    let approve = Request::post(path, r#"{"reason": "they moved"}"#).bearer(&token);
+    assert_eq!(approve.send(&world.url(0)).await.status, 200);
     world.settle().await;
     assert_eq!(writes(&world).len(), before + 6);
     assert_eq!((status(&world, "STORE_0"), status(&world, "STORE_9")), (json!("INACTIVE"), json!("ACTIVE")));

@@ -14,6 +14,8 @@ mod golden_commercetools_to_fluent;
 mod golden_fluent_to_commercetools;
 mod golden_stock;
 mod incident;
+mod inventory;
+mod inventory_import;
 mod layers;
 mod link;
 mod locations;

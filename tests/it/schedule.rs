@@ -304,6 +304,9 @@ async fn jobs_are_named_run_and_paused_over_http() {
     let names: Vec<&str> = list["items"].as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap()).collect();
     let flows = [
         "job.category-sync",
+        "job.import-operation-sync",
+        "job.inventory-full-sync",
+        "job.inventory-sync",
         "job.location-full-sync",
         "job.location-sync",
         "job.order-status-sync",
@@ -312,8 +315,13 @@ async fn jobs_are_named_run_and_paused_over_http() {
     ];
     let jobs = [&flows[..], &["job.retention"]].concat();
     assert_eq!(names, jobs, "of connection main only");
-    assert_eq!((&list["items"][2]["timing"], &list["items"][2]["connection"]), (&json!("every 1m"), &json!("main")));
-    assert_eq!(ask("GET", "/api/v1/jobs/batch-inventory-sync", Value::Null).await.status, 404, "it does not exist yet");
+    let at = jobs.iter().position(|job| *job == "job.order-sync").unwrap();
+    assert_eq!((&list["items"][at]["timing"], &list["items"][at]["connection"]), (&json!("every 1m"), &json!("main")));
+    assert_eq!(
+        ask("GET", "/api/v1/jobs/event-failure-summary-monitor", Value::Null).await.status,
+        404,
+        "it does not exist yet"
+    );
     let run = ask("POST", "/api/v1/jobs/order-sync/run", json!({"from": "2026-01-01T00:00:00Z"})).await;
     assert_eq!(run.status, 202, "{}", run.text);
     let id = run.json()["runs"][0]["id"].as_str().unwrap().to_owned();

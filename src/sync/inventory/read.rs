@@ -242,7 +242,10 @@ pub fn alone(
     is_urgent: bool,
 ) -> Draft {
     let updated_on = updated.map(clock::rfc3339).unwrap_or_default();
-    let key = format!("{channel}:{reference}@{updated_on}#{}", work.run.id);
+    // Windows overlap: what one of them left to this message the next one need not.
+    let again = work.place.frame.as_ref().is_none_or(|frame| frame.extra);
+    let suffix = if again { format!("#{}", work.run.id) } else { String::new() };
+    let key = format!("{channel}:{reference}@{updated_on}{suffix}");
     let target = Target { pair: work.place.pair.clone(), reference: reference.to_owned() };
     let draft =
         work.message.polled(SET_INVENTORY, key).subject(format!("inventory:{channel}:{sku}")).payload(json!(target));

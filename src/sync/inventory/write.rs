@@ -337,22 +337,39 @@ pub async fn write(
     let wanted = part_owned(work, wanted, done).await?;
     let (writers, at_once) = (&writers, work.connection.config.inventory.concurrency.max(1));
     let mut general = None;
-    let written = wanted.into_iter().map(|(stock, entry)| async move {
-        let outcome = writers.of(&stock).set(&stock, entry).await;
-        (stock, outcome)
-    });
-    let mut written = stream::iter(written).buffer_unordered(at_once);
-    while let Some((stock, outcome)) = written.next().await {
-        match outcome {
-            Ok(Written::Wrote(entry) | Written::Kept(entry)) => {
-                done.names.push(name(&stock.channel, &stock.sku));
-                done.pairs.push(pair_of(work.message, &stock, &entry));
+    // What is sold out goes first.
+    let (zero, rest): (Vec<_>, Vec<_>) = wanted.into_iter().partition(|(stock, _)| stock.quantity == 0);
+    for wanted in [zero, rest] {
+        let written = wanted.into_iter().map(|(stock, entry)| async move {
+            let outcome = writers.of(&stock).set(&stock, entry).await;
+            (stock, outcome)
+        });
+        let mut written = stream::iter(written).buffer_unordered(at_once);
+        while let Some((stock, outcome)) = written.next().await {
+            match outcome {
+                Ok(Written::Wrote(entry) | Written::Kept(entry)) => {
+                    done.names.push(name(&stock.channel, &stock.sku));
+                    done.pairs.push(pair_of(work.message, &stock, &entry));
+                }
+                Ok(Written::Nothing) => done.names.push(name(&stock.channel, &stock.sku)),
+                Err(failure) if is_general(&failure) => general = Some(failure),
+                Err(_) => done.leave(work, &stock),
             }
-            Ok(Written::Nothing) => done.names.push(name(&stock.channel, &stock.sku)),
-            Err(failure) if is_general(&failure) => general = Some(failure),
-            Err(_) => done.leave(work, &stock),
         }
     }
+    let failed = take_away(work, writers, gone, done).await;
+    Ok(general.or(failed))
+}
+
+/// Entries whose positions are gone: to 0, or away. Answers what failed in general.
+async fn take_away(
+    work: &Work<'_>,
+    writers: &Writers,
+    gone: Vec<(Stock, Entry, Mapping)>,
+    done: &mut Done,
+) -> Option<Failure> {
+    let mut general = None;
+    let at_once = work.connection.config.inventory.concurrency.max(1);
     let deletes = work.connection.config.inventory.on_disappeared == OnDisappeared::Delete;
     let taken = gone.into_iter().map(|(stock, entry, row)| async move {
         let writer = writers.of(&stock);
@@ -378,7 +395,7 @@ pub async fn write(
             Err(_) => done.leave(work, &stock),
         }
     }
-    Ok(general)
+    general
 }
 
 /// One writer per Channel of the page.

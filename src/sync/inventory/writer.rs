@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Extra, KIND, Stock};
 use crate::app::Connection;
 use crate::commercetools;
-use crate::commercetools::inventory::InventoryEntry;
+use crate::commercetools::inventory::{InventoryEntry, InventoryEntryDraft};
 use crate::failure::{Class, Failure};
 use crate::queue::Message;
 use crate::remote::{Error, Kind};
@@ -68,18 +68,18 @@ impl Writer {
         let mut entry = known;
         let mut wrote = false;
         for _ in 0..ROUNDS {
-            let error = match &entry {
-                Some(entry) if entry.quantity == stock.quantity && wrote => return Ok(Written::Wrote(entry.clone())),
-                Some(entry) if entry.quantity == stock.quantity => return Ok(Written::Kept(entry.clone())),
-                None if stock.quantity == 0 && !self.create_zero => return Ok(Written::Nothing),
-                Some(Entry { id, version, .. }) => match self.client.set_quantity(id, *version, stock.quantity).await {
-                    Ok(entry) => return Ok(Written::Wrote(entry.into())),
-                    Err(error) => error,
-                },
-                None => match self.client.create_inventory_entry(&stock.draft()).await {
-                    Ok(entry) => return Ok(Written::Wrote(entry.into())),
-                    Err(error) => error,
-                },
+            let sent = match (request(stock, entry.as_ref(), self.create_zero), &entry) {
+                (Request::Nothing, Some(entry)) if wrote => return Ok(Written::Wrote(entry.clone())),
+                (Request::Nothing, Some(entry)) => return Ok(Written::Kept(entry.clone())),
+                (Request::Nothing, None) => return Ok(Written::Nothing),
+                (Request::Change { id, version, quantity }, _) => {
+                    self.client.set_quantity(&id, version, quantity).await
+                }
+                (Request::Create(draft), _) => self.client.create_inventory_entry(&draft).await,
+            };
+            let error = match sent {
+                Ok(entry) => return Ok(Written::Wrote(entry.into())),
+                Err(error) => error,
             };
             if !is_worth_a_look(&error) {
                 return Err(error.into());
@@ -134,6 +134,26 @@ impl Writer {
             }
         }
         Err(Failure::retry(Class::Conflict, format!("The entry {} was changed by others {ROUNDS} times.", entry.id)))
+    }
+}
+
+/// What is to be sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    Create(InventoryEntryDraft),
+    Change { id: String, version: i64, quantity: i64 },
+    Nothing,
+}
+
+/// What makes the entry so as the position is; without one a shop may sell without limit, so that it is made
+/// for a quantity of 0, too.
+pub fn request(stock: &Stock, entry: Option<&Entry>, create_zero: bool) -> Request {
+    let quantity = stock.quantity;
+    match entry {
+        Some(entry) if entry.quantity == quantity => Request::Nothing,
+        Some(entry) => Request::Change { id: entry.id.clone(), version: entry.version, quantity },
+        None if quantity == 0 && !create_zero => Request::Nothing,
+        None => Request::Create(stock.draft()),
     }
 }
 
