@@ -168,7 +168,13 @@ impl Step<'_> {
     /// A newer value never overtakes one that the Import API has not written yet.
     async fn wait_for_imports(&self, stock: &Stock) -> Outcome {
         let subject = stock.subject();
-        let open = self.app.store().read().await?.open_imports(self.message.connection(), &[subject.clone()]).await?;
+        let open = self
+            .app
+            .store()
+            .read()
+            .await?
+            .open_imports(self.message.connection(), std::slice::from_ref(&subject))
+            .await?;
         match open.is_empty() {
             true => Ok(()),
             false => Err(Failure::Waiting {

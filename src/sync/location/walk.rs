@@ -196,15 +196,8 @@ impl Walk<'_> {
             );
             return Err(Failure::Waiting { key: format!("approval:{id}"), sentence });
         }
-        let mut after: Option<String> = None;
-        while counts {
-            let read = self.app.store().read();
-            let rows = read.await?.unseen(name, KIND, run.id, after.as_deref(), MISSING).await?;
-            let Some(last) = rows.last() else { break };
-            after.clone_from(&last.fluent_ref);
-            let drafts: Vec<_> = rows.iter().filter_map(|row| self.gone(run, row)).map(Into::into).collect();
-            let store = self.app.store();
-            store.write(Urgency::Bulk, move |tx| Box::pin(async move { tx.put(drafts).await.map(|_| ()) })).await?;
+        if counts {
+            self.mark_missing(run).await?;
         }
         let (id, connection, end) = (run.id, name.to_owned(), place.began);
         self.message.with(move |tx| {
@@ -219,6 +212,19 @@ impl Walk<'_> {
             false => "all locations were looked at; what is gone counts from the next full sync on".to_owned(),
         });
         Ok(())
+    }
+
+    async fn mark_missing(&self, run: &Run) -> Outcome {
+        let (store, mut after) = (self.app.store(), None::<String>);
+        loop {
+            let mut db = store.read().await?;
+            let rows = db.unseen(self.message.connection(), KIND, run.id, after.as_deref(), MISSING).await?;
+            drop(db);
+            let Some(last) = rows.last() else { return Ok(()) };
+            after.clone_from(&last.fluent_ref);
+            let drafts: Vec<_> = rows.iter().filter_map(|row| self.gone(run, row)).map(Into::into).collect();
+            store.write(Urgency::Bulk, move |tx| Box::pin(async move { tx.put(drafts).await.map(|_| ()) })).await?;
+        }
     }
 
     fn gone(&self, run: &Run, row: &Mapping) -> Option<Draft> {
