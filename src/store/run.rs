@@ -150,6 +150,20 @@ impl Tx {
         Ok(ended == 1)
     }
 
+    /// Forgets the runs of a stream that ended before this one did: of each stream the last one counts.
+    pub async fn forget_runs(&mut self, last: &Run) -> Result<()> {
+        on!(&mut self.db, |c| {
+            sqlx::query("delete from run where connection = $1 and stream = $2 and state <> 'open' and id <> $3")
+                .bind(&last.connection)
+                .bind(&last.stream)
+                .bind(last.id)
+                .execute(c)
+                .await?
+                .rows_affected()
+        });
+        Ok(())
+    }
+
     /// Lets a run do what it found, by a person's decision; what waits for that goes on. `false` if there is
     /// no such run, or it is over.
     pub async fn approve_run(&mut self, id: Uuid, by: &str, reason: &str) -> Result<bool> {
@@ -220,8 +234,8 @@ impl Tx {
     pub async fn prune_records(&mut self, most: i64) -> Result<u64> {
         Ok(on!(&mut self.db, |c| {
             sqlx::query(
-                "delete from run_record where (run, name) in (select d.run, d.name from run_record d \
-                 join run r on r.id = d.run where r.state <> 'open' limit $1)",
+                "delete from run_record where (run, name) in (select d.run, d.name from run_record d where not exists \
+                 (select 1 from run r where r.id = d.run and r.state = 'open') limit $1)",
             )
             .bind(most)
             .execute(c)

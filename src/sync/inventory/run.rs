@@ -297,6 +297,7 @@ async fn change(
 /// All is written: the window closes, and after a full sync the delta goes on from its beginning.
 async fn finish(tx: &mut Tx, run: &Run, place: &Place) -> Result<()> {
     tx.end_run(run.id, "done").await?;
+    tx.forget_runs(run).await?;
     let now = tx.now();
     match &place.frame {
         Some(frame) => {

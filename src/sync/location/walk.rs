@@ -199,10 +199,11 @@ impl Walk<'_> {
         if counts {
             self.mark_missing(run).await?;
         }
-        let (id, connection, end) = (run.id, name.to_owned(), place.began);
+        let (ended, connection, end) = (run.clone(), name.to_owned(), place.began);
         self.message.with(move |tx| {
             Box::pin(async move {
-                tx.end_run(id, "done").await?;
+                tx.end_run(ended.id, "done").await?;
+                tx.forget_runs(&ended).await?;
                 let done = Position::Done { end, since: end };
                 tx.advance(&connection, STREAM, None, &done, Counted::default()).await.map(|_| ())
             })
