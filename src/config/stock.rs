@@ -160,6 +160,7 @@ pub enum ChannelFrom {
 pub struct Buffer {
     /// `GIFT-*`; `*` stands for any characters.
     pub sku: String,
+    /// Held back of their quantity.
     pub buffer: u64,
 }
 

@@ -362,7 +362,7 @@ async fn stock_waits_for_the_channel_of_its_location(engine: Engine) {
         .map(|entry| (entry["key"].as_str().unwrap().to_owned(), entry["quantityOnStock"].as_i64().unwrap()))
         .collect();
     keys.sort();
-    assert_eq!(keys, [("STORE_x201_A".to_owned(), 4), ("STORE_x202_A".to_owned(), 5)]);
+    assert_eq!(keys, [("STORE_x201_A_".to_owned(), 4), ("STORE_x202_A_".to_owned(), 5)]);
     world.fluent.set_position(CATALOGUE, "A", "STORE 1", json!({"quantity": 0}));
     full_sync(&world).await;
     world.fluent.remove_position(CATALOGUE, "A:STORE 2");
