@@ -282,6 +282,14 @@ pub enum JobVerb {
         #[arg(long)]
         connection: Option<String>,
     },
+    /// Let a run do what it found, though so much is missing that it waits.
+    Approve {
+        /// As the waiting message names it.
+        run: String,
+        /// Why; written to the log.
+        #[arg(long, value_name = "SENTENCE")]
+        reason: String,
+    },
     /// Let a paused job run again, from its next planned time on.
     Resume {
         name: String,

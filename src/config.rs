@@ -18,6 +18,7 @@ mod remote;
 mod schema;
 pub mod secret;
 mod shape;
+pub mod stock;
 pub mod timing;
 mod validate;
 pub mod value;

@@ -9,6 +9,7 @@ pub mod input;
 pub mod model;
 pub mod operation;
 mod reading;
+pub mod stock;
 pub mod webhook;
 
 pub use client::Client;

@@ -21,8 +21,10 @@ mod message;
 mod open;
 mod reclaim;
 mod retention;
+mod run;
 mod schedule;
 mod setting;
+mod stock;
 mod tally;
 pub mod token;
 mod trouble;
@@ -49,9 +51,11 @@ pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
 pub use reclaim::{DEATHS, Reclaimed};
 pub use retention::AttemptPlace;
+pub use run::{Missing, Record, Run, Side};
 pub use schedule::{Pause, Plan, Scheduled};
 /// A JSON column.
 pub use sqlx::types::Json;
+pub use stock::ImportOperation;
 pub use tally::{Balance, Counts};
 pub use token::Token;
 pub use trouble::Trouble;
@@ -258,6 +262,13 @@ impl Db {
             Self::Sqlite(_) => "",
             Self::Postgres(_) => clause,
         }
+    }
+}
+
+impl Tx {
+    /// What time it is.
+    pub fn now(&self) -> crate::clock::Millis {
+        self.clock.now()
     }
 }
 

@@ -10,6 +10,9 @@ pub mod custom_fields;
 pub mod customer;
 pub mod fulfilment;
 pub mod heard;
+pub mod inventory;
+pub mod key;
+pub mod location;
 pub mod money;
 pub mod order;
 pub mod order_line;
@@ -44,6 +47,8 @@ pub fn register(routes: &mut Routes) {
     consignment::register(routes);
     returns::register(routes);
     order_update::register(routes);
+    location::register(routes);
+    inventory::register(routes);
 }
 
 /// The connection a message belongs to.

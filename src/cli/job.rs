@@ -46,6 +46,7 @@ pub async fn perform(verb: &JobVerb, client: &Client, output: &Output) -> Result
             }
             decide(name, "pause", &wanted, client, output).await
         }
+        JobVerb::Approve { run, reason } => approve(run, reason, client, output).await,
         JobVerb::Resume { name, connection } => decide(name, "resume", &given(connection), client, output).await,
     }
 }
@@ -94,6 +95,14 @@ async fn ended(id: &str, client: &Client) -> Result<Value, Refusal> {
         }
         clock.sleep(LOOK).await;
     }
+}
+
+async fn approve(run: &str, reason: &str, client: &Client, output: &Output) -> Result<(), Refusal> {
+    let answer = client.post(&["api", "v1", "runs", run, "approve"], Some(&json!({"reason": reason}))).await?;
+    if output.is_json() {
+        return output.document(&answer);
+    }
+    output.line(&format!("{} of {} goes on", text(&answer["stream"]), text(&answer["connection"])))
 }
 
 async fn decide(name: &str, what: &str, wanted: &Value, client: &Client, output: &Output) -> Result<(), Refusal> {

@@ -11,7 +11,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::environment;
 use super::load::Loaded;
-use super::model::{Connection, Signature};
+use super::model::{Connection, Signature, StockWrite};
 use super::node::{Origin, join};
 use super::problem::{Problem, Problems};
 use super::secret::Lookup;
@@ -220,9 +220,11 @@ impl Findings<'_> {
         let is_fast = config.simulation.speed != 1.0;
         let urls = config.connections.iter().flat_map(|connection| {
             let (commercetools, fluent) = (&connection.commercetools, &connection.fluent);
-            [commercetools.api_url(), commercetools.auth_url(), fluent.base_url()]
+            let import = imports(connection).then(|| commercetools.import_url());
+            [commercetools.api_url(), commercetools.auth_url(), fluent.base_url()].into_iter().chain(import)
         });
-        let remote = urls.into_iter().find(|url| !http_url(url).is_some_and(|url| is_loopback(&url)));
+        let mut urls = urls;
+        let remote = urls.find(|url| !http_url(url).is_some_and(|url| is_loopback(&url)));
         if let Some(remote) = remote.filter(|_| is_fast) {
             let sentence = format!("must be 1 unless every remote is on loopback, and {remote} is not");
             self.problem("simulation.speed", sentence);
@@ -304,6 +306,12 @@ fn http_url(text: &str) -> Option<Url> {
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// May this connection write stock through the Import API?
+fn imports(connection: &Connection) -> bool {
+    let inventory = &connection.inventory;
+    inventory.enabled && !inventory.pairs.is_empty() && inventory.write != StockWrite::Http
 }
 
 /// Does this connection accept webhooks that nobody signed?

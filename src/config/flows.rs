@@ -379,6 +379,8 @@ pub struct CustomTypes {
     pub delivery: CustomType,
     /// On Parcels.
     pub parcel: CustomType,
+    /// On Channels.
+    pub channel: CustomType,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -13,6 +13,7 @@ pub use super::catalogue::*;
 pub use super::flows::*;
 pub use super::fulfilment::*;
 use super::node::{join, join_item};
+pub use super::stock::*;
 use super::value::{Pace, Rate, Secret, Share, Size, Span};
 
 /// Everything the daemon is told.
@@ -187,6 +188,10 @@ pub struct Connection {
     pub returns: Returns,
     /// Link from a commercetools order to its Fluent order.
     pub order_link: OrderLink,
+    /// Locations.
+    pub location: Location,
+    /// Stock.
+    pub inventory: Inventory,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -200,6 +205,8 @@ pub struct CommercetoolsRemote {
     pub api_url: Option<String>,
     /// Wins over the region.
     pub auth_url: Option<String>,
+    /// Wins over the region.
+    pub import_url: Option<String>,
     pub client_id: String,
     pub client_secret: Secret,
     /// Scopes asked for; empty = all of the client.

@@ -63,6 +63,13 @@ operations! {
     CONSIGNMENTS_UPDATED = "ConsignmentsUpdated", "consignments", "consignments_updated.graphql";
     RETURNS_UPDATED = "ReturnsUpdated", "returnOrders", "returns_updated.graphql";
     ORDERS_UPDATED = "OrdersUpdated", "orders", "orders_updated.graphql";
+    LOCATIONS = "Locations", "locations", "locations.graphql";
+    ALL_LOCATIONS = "AllLocations", "locations", "all_locations.graphql";
+    LOCATION_BY_ID = "LocationById", "locationById", "location_by_id.graphql";
+    VIRTUAL_POSITIONS_UPDATED = "VirtualPositionsUpdated", "virtualPositions", "virtual_positions_updated.graphql";
+    ALL_VIRTUAL_POSITIONS = "AllVirtualPositions", "virtualPositions", "all_virtual_positions.graphql";
+    VIRTUAL_POSITIONS_BY_REF = "VirtualPositionsByRef", "virtualPositions", "virtual_positions_by_ref.graphql";
+    VIRTUAL_POSITION = "VirtualPosition", "virtualPosition", "virtual_position.graphql";
 }
 
 /// Smallest page that is asked for when a query is too complex (F 1.7).

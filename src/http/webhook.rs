@@ -29,6 +29,9 @@ const FEEDS: &[(&str, &str, &[&str])] = &[
     ("fluent.fulfilment-updated", "FULFILMENT", &["fc.connect.fulfilment.webhook.status-update"]),
     ("fluent.consignment-updated", "CONSIGNMENT", &["fc.connect.consignment.webhook.status-update"]),
     ("fluent.return-updated", "RETURN_ORDER", &["fc.connect.return.webhook.status-update"]),
+    ("fluent.location-updated", "LOCATION", &["fc.connect.location.create", "fc.connect.location.update"]),
+    // Fluent advises against webhooks for stock; who sends them names them.
+    ("fluent.position-updated", "VIRTUAL_POSITION", &[]),
 ];
 
 type Answer = Result<Json<Value>, Problem>;

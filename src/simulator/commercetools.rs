@@ -25,6 +25,10 @@
 //! | a return item that begins neither `Advised` nor `Returned`, or goes on from another state than `Returned` | 400 `InvalidJsonInput`, `InvalidOperation` | A8 |
 //! | key of a channel, Type or State outside `[A-Za-z0-9_-]{2,256}` | 400 `InvalidField` | A9 |
 //! | field of a Type that another Type of the resource defines with another type | 400 `InvalidOperation` | A9 |
+//! | a role or a name that the channel has already, no role at all | 400 `InvalidOperation` | A9 |
+//! | a second entry of a SKU in a supply channel, or with a key | 400 `DuplicateField` | A9 |
+//! | supply channel without the role InventorySupply | 400 `InvalidOperation` | A9 |
+//! | more than 20 resources of an import, unknown container | 400 `InvalidInput`, 404 | A9 |
 //! | address without ISO country | 400 `InvalidJsonInput` | A9 |
 //! | `/messages` while the project setting is off | 400 `InvalidOperation` | A5 |
 //!
@@ -40,6 +44,8 @@ mod draft;
 mod fields;
 mod http;
 mod id;
+mod import;
+mod inventory;
 mod lexer;
 mod line_item;
 mod message;
@@ -111,7 +117,7 @@ impl Default for Options {
 }
 
 /// What a connector needs, and no more (A1).
-const SCOPES: [&str; 15] = [
+const SCOPES: [&str; 17] = [
     "view_products",
     "view_categories",
     "view_standalone_prices",
@@ -126,6 +132,8 @@ const SCOPES: [&str; 15] = [
     "manage_channels",
     "manage_types",
     "manage_states",
+    "manage_products",
+    "manage_import_containers",
     "manage_subscriptions",
 ];
 

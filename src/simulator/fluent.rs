@@ -48,6 +48,7 @@ mod page;
 mod resolve;
 mod shop;
 mod signature;
+mod stock;
 mod store;
 #[cfg(test)]
 mod tests;

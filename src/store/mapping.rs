@@ -10,7 +10,7 @@ use sqlx::{FromRow, QueryBuilder};
 use uuid::Uuid;
 
 use super::message::push_among;
-use super::{Db, Result, Tx, on};
+use super::{Db, Missing, Result, Tx, on};
 use crate::clock::Millis;
 
 /// One remembered pair. `(connection, kind, commercetools_id)` and `(connection, kind, fluent_ref)`
@@ -130,6 +130,14 @@ impl Tx {
         Ok(())
     }
 
+    /// Removes a pair: its entity was replaced by another one.
+    pub async fn forget_mapping(&mut self, id: Uuid) -> Result<()> {
+        on!(&mut self.db, |c| {
+            sqlx::query("delete from mapping where id = $1").bind(id).execute(c).await?.rows_affected()
+        });
+        Ok(())
+    }
+
     /// Was the pair that `<kind>:<commercetools id>` names written at `since` or later, and is it in use?
     /// In the same millisecond counts: whoever waits looks once too often rather than too late.
     ///
@@ -230,6 +238,44 @@ impl Db {
             }
             select.push(")");
             select.build_query_as().persistent(false).fetch_all(c).await?
+        }))
+    }
+
+    /// Active pairs of a kind that a run did not find, by ref and behind one.
+    pub async fn unseen(
+        &mut self,
+        connection: &str,
+        kind: &str,
+        run: Uuid,
+        after: Option<&str>,
+        most: i64,
+    ) -> Result<Vec<Mapping>> {
+        Ok(on!(self, |c| {
+            let mut select = QueryBuilder::new("select ");
+            select.push(COLUMNS).push(" from mapping where state = 'active' and connection = ");
+            select.push_bind(connection.to_owned()).push(" and kind = ").push_bind(kind.to_owned());
+            if let Some(after) = after {
+                select.push(" and fluent_ref > ").push_bind(after.to_owned());
+            }
+            select.push(" and not exists (select 1 from run_record r where r.name = fluent_ref and r.run = ");
+            select.push_bind(run).push(") order by fluent_ref limit ").push_bind(most);
+            select.build_query_as().fetch_all(c).await?
+        }))
+    }
+
+    /// How many active pairs of a kind there are, and how many of them a run did not find.
+    pub async fn count_unseen(&mut self, connection: &str, kind: &str, run: Uuid) -> Result<Missing> {
+        Ok(on!(self, |c| {
+            sqlx::query_as(
+                "select count(case when r.name is null then 1 end) as missing, count(*) as total from mapping m \
+                 left join run_record r on r.run = $3 and r.name = m.fluent_ref \
+                 where m.connection = $1 and m.kind = $2 and m.state = 'active'",
+            )
+            .bind(connection)
+            .bind(kind)
+            .bind(run)
+            .fetch_one(c)
+            .await?
         }))
     }
 

@@ -283,23 +283,32 @@ impl Tx {
 
     /// What waited for `key` is ready again.
     pub async fn arrived(&mut self, connection: &str, key: &str) -> Result<u64> {
+        self.all_arrived(connection, &[key.to_owned()]).await
+    }
+
+    /// The same for several keys.
+    pub async fn all_arrived(&mut self, connection: &str, keys: &[String]) -> Result<u64> {
         let now = self.clock.now();
-        let lanes: Vec<(String,)> = on!(&mut self.db, |c| {
-            sqlx::query_as(
-                "update message set state = 'ready', wait_for = null, due = $1, changed = $1 \
-                 where connection = $2 and wait_for = $3 and state = 'waiting' returning lane",
-            )
-            .bind(now)
-            .bind(connection)
-            .bind(key)
-            .fetch_all(c)
-            .await?
-        });
-        for (lane,) in &lanes {
-            self.tally.add(connection, lane, "waiting", -1);
-            self.tally.add(connection, lane, "ready", 1);
+        let mut released = 0;
+        for chunk in keys.chunks(CHUNK) {
+            let lanes: Vec<(String,)> = on!(&mut self.db, |c| {
+                let mut update = QueryBuilder::new("update message set state = 'ready', wait_for = null, due = ");
+                update.push_bind(now).push(", changed = ").push_bind(now).push(" where connection = ");
+                update.push_bind(connection.to_owned()).push(" and state = 'waiting' and wait_for in (");
+                let mut list = update.separated(", ");
+                for key in chunk {
+                    list.push_bind(key.clone());
+                }
+                update.push(") returning lane");
+                update.build_query_as().persistent(chunk.len() == 1).fetch_all(c).await?
+            });
+            for (lane,) in &lanes {
+                self.tally.add(connection, lane, "waiting", -1);
+                self.tally.add(connection, lane, "ready", 1);
+            }
+            released += lanes.len() as u64;
         }
-        Ok(lanes.len() as u64)
+        Ok(released)
     }
 
     /// A parked or waiting message is ready again, by a person's decision. `false` if it is neither.

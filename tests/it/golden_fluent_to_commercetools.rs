@@ -17,9 +17,19 @@ use fluent_connector::sync::slice::Slice;
 use fluent_connector::sync::source::Source;
 use serde_json::{Value, json};
 
+use crate::golden_stock;
+
 /// Examples whose flows exist.
-const IN_SCOPE: &[&str] =
-    &["order-status-", "order-link-", "order-coalesced-", "fulfilment-", "consignment-", "return-"];
+const IN_SCOPE: &[&str] = &[
+    "order-status-",
+    "order-link-",
+    "order-coalesced-",
+    "fulfilment-",
+    "consignment-",
+    "return-",
+    "location-",
+    "inventory-",
+];
 
 #[test]
 fn golden_examples() {
@@ -39,7 +49,11 @@ fn golden_examples() {
         ran += 1;
         let mut expected = read(&folder.join(format!("{name}.expected.json")));
         expected.as_object_mut().unwrap().remove("comment");
-        let got = play(&read(input));
+        let got = match name.split('-').next() {
+            Some("location") => golden_stock::location(&read(input)),
+            Some("inventory") => golden_stock::inventory(&read(input)),
+            _ => play(&read(input)),
+        };
         if got != expected {
             failed.push(format!("{name}\n  expected {expected}\n  got      {got}"));
         }
@@ -199,11 +213,12 @@ fn lay_over(base: &mut Value, over: Value) {
 fn defaults() -> Value {
     // Flows of the other direction are as their own examples have them.
     let other: Value = serde_json::from_str(include_str!("../fixtures/connection.json")).unwrap();
-    json!({
+    let mut config = json!({
         "name": "default",
         "enabled": true,
         "commercetools": {
             "project_key": "demo-project", "region": null, "api_url": "http://127.0.0.1:1", "auth_url": "http://127.0.0.1:1",
+            "import_url": null,
             "client_id": "client", "client_secret": {"env": "CT_SECRET"}, "scopes": [], "timeout": "30s",
         },
         "fluent": {
@@ -258,5 +273,10 @@ fn defaults() -> Value {
             "enabled": true, "channel": "flOrderExport", "custom_fields": false,
             "identity_attribute": "commercetoolsOrderId",
         },
-    })
+    });
+    for flow in ["location", "inventory"] {
+        config[flow] = other[flow].clone();
+    }
+    config["custom_types"]["channel"] = other["custom_types"]["channel"].clone();
+    config
 }

@@ -212,6 +212,7 @@ connections:
       project_key: "{project}"
       api_url: "{shop_url}"
       auth_url: "{shop_url}"
+      import_url: "{shop_url}"
       client_id: "{client_id}"
       client_secret: "{client_secret}"
     fluent:

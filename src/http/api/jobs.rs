@@ -17,7 +17,7 @@ use crate::http::Surface;
 use crate::http::answer::Problem;
 use crate::http::auth::Actor;
 use crate::queue::{Kind, Range, Route};
-use crate::store::{Filter, Pause, Row, Scheduled};
+use crate::store::{Filter, Pause, Row, Scheduled, Urgency};
 
 /// The job that takes more than a range.
 const BACKFILL: &str = "job.order-backfill-sync";
@@ -109,6 +109,37 @@ pub async fn run_of(
     let is_run = |row: &Row| surface.queue().routes.find(&row.route).is_some_and(|route| route.kind == Kind::Job);
     let row = row.filter(|row| is_run(row) && actor.sees(&row.connection)).ok_or_else(missing)?;
     Ok(Json(run_view(&row)))
+}
+
+/// Why it may.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approved {
+    reason: String,
+}
+
+/// Lets a run that found too much missing do what it found.
+pub async fn approve(
+    State(surface): State<Surface>,
+    actor: Actor,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    bytes: Received,
+) -> Result<Json<Value>, Problem> {
+    actor.may("jobs:write")?;
+    let missing = || Problem::not_found(format!("No run {id} waits for an approval."));
+    let parsed = Uuid::try_parse(&id).map_err(|_| missing())?;
+    let approved: Approved = body(&headers, bytes)?;
+    let (by, why) = (actor.name.clone(), reason(&approved.reason)?);
+    let store = surface.queue().app.store();
+    let run = store.read().await?.run(parsed).await?.filter(|run| actor.sees(&run.connection)).ok_or_else(missing)?;
+    tracing::info!(connection = run.connection, actor = by, "{}: run {id} approved by {by}: {why}", run.connection);
+    let approve =
+        store.write(Urgency::Urgent, move |tx| Box::pin(async move { tx.approve_run(parsed, &by, &why).await }));
+    match approve.await? {
+        true => Ok(Json(json!({"id": run.id, "stream": run.stream, "connection": run.connection}))),
+        false => Err(missing()),
+    }
 }
 
 /// Why and for how long; without a connection all that the peer sees.

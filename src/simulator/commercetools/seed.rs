@@ -62,6 +62,7 @@ pub(super) fn documents() -> Vec<(&'static str, Value)> {
         ("types", own_type("flFulfilment", "line-item", &["flFulfilmentMetadata"])),
         ("types", own_type("flConsignment", "order-delivery", &["flConsignmentRef", "flConsignmentStatus"])),
         ("types", own_type("flArticle", "order-parcel", &["flTrackingUrl", "flArticleRef"])),
+        ("types", store_type()),
         ("shipping-methods", shipping_method()),
         ("customers", customer(ADA, "C-2041", "Ada", "Lindqvist", "Ada.Lindqvist@Example.com", &[home(), office()])),
         ("customers", customer(BORIS, "C-2042", "Boris", "Novak", "boris.novak@example.org", &[prague()])),
@@ -113,6 +114,31 @@ fn own_type(key: &str, resource: &str, fields: &[&str]) -> Value {
         "name": {"en": key},
         "resourceTypeIds": [resource],
         "fieldDefinitions": fields.iter().map(field).collect::<Vec<_>>(),
+    })
+}
+
+fn store_type() -> Value {
+    let field = |name: &str| {
+        let kind = if matches!(name, "flLatitude" | "flLongitude") { "Number" } else { "String" };
+        json!({"name": name, "label": {"en": name}, "required": false, "type": {"name": kind}, "inputHint": "SingleLine"})
+    };
+    let fields = [
+        "flType",
+        "flStatus",
+        "flEmail",
+        "flPhoneNo",
+        "flLatitude",
+        "flLongitude",
+        "flTimezone",
+        "flOpeningSchedule",
+        "flAttributes",
+    ];
+    json!({
+        "id": stable("type:flStoreDetails"),
+        "key": "flStoreDetails",
+        "name": {"en": "Fluent Store Details"},
+        "resourceTypeIds": ["channel"],
+        "fieldDefinitions": fields.map(field),
     })
 }
 

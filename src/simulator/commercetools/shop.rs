@@ -13,7 +13,7 @@ use super::push::{Push, Pusher};
 use super::refusal::Answer;
 use super::resource::{Resource, resource};
 use super::{Commercetools, seed, update};
-use crate::clock::rfc3339;
+use crate::clock::{Millis, rfc3339};
 use crate::simulator::front::lock;
 
 impl Commercetools {
@@ -140,6 +140,11 @@ impl Commercetools {
     /// after it, though the platform promises them to be current (A3). Writes see everything as it is.
     pub fn stale_reads(&self, by: Duration) {
         lock(&self.0.project).stale_reads(by);
+    }
+
+    /// Resources of the Import API are written so long after they were taken.
+    pub fn import_delay(&self, by: Duration) {
+        lock(&self.0.project).imports.delay = by.as_millis() as Millis;
     }
 
     /// A query whose answer would have more rows than this is refused with `ContentTooLarge`, as if the

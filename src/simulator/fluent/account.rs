@@ -247,6 +247,8 @@ pub fn entity_type(kind: &str) -> &'static str {
         "StandardProduct" | "VariantProduct" => "PRODUCT",
         "ProductCatalogue" => "PRODUCT_CATALOGUE",
         "Setting" => "SETTING",
+        "VirtualCatalogue" => "VIRTUAL_CATALOGUE",
+        "VirtualPosition" => "VIRTUAL_POSITION",
         _ => "OTHER",
     }
 }

@@ -11,14 +11,6 @@ use super::store::{Document, link, linked, text};
 pub type Units<'a> = (&'a str, i64);
 
 impl Fluent {
-    /// A location with a name.
-    pub fn add_location(&self, reference: &str, name: &str) {
-        let mut account = self.account();
-        let location = json!({"ref": reference, "name": name, "type": "STORE", "status": "ACTIVE",
-            "retailer": link(account.retailer), "networks": []});
-        account.create("workflow", "Location", members(location), &json!({"ref": reference}));
-    }
-
     /// A new fulfilment of an order at a location, with its webhook. Answers its id.
     ///
     /// # Panics

@@ -35,7 +35,8 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Sends status changes of orders, fulfilments, consignments and returns under their contract names.
+    /// Sends status changes of orders, fulfilments, consignments and returns, and updates of locations, under
+    /// their contract names.
     pub fn to(url: impl Into<String>) -> Self {
         let kinds = [
             ("ORDER", "order"),
@@ -44,7 +45,9 @@ impl Webhook {
             ("RETURN_ORDER", "return"),
         ];
         let name = |(kind, name): (&str, &str)| (kind.to_owned(), format!("fc.connect.{name}.webhook.status-update"));
-        Self { url: url.into(), names: kinds.map(name).into() }
+        let mut names: BTreeMap<String, String> = kinds.map(name).into();
+        names.insert("LOCATION".into(), "fc.connect.location.update".into());
+        Self { url: url.into(), names }
     }
 }
 

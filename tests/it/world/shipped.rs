@@ -27,8 +27,8 @@ impl Shipped {
 
     pub async fn with(engine: Engine, settings: Settings) -> Option<Self> {
         let world = World::with(engine, settings).await?;
-        world.fluent.add_location("STORE_SYD", "Sydney CBD");
-        world.fluent.add_location("WH_MEL", "Melbourne DC");
+        world.fluent.add_location("STORE_SYD", &[], json!({"name": "Sydney CBD"}));
+        world.fluent.add_location("WH_MEL", &[], json!({"name": "Melbourne DC"}));
         let draft = world.commercetools.order(Some("1")).customer(ADA).shipping(499);
         let draft = draft.line(ARTICLES[0].sku, 3, 2_999).line("MUG-BLK", 1, 1_250);
         let id = draft.place();
