@@ -93,7 +93,7 @@ async fn an_answer_that_is_slow_but_comes(engine: Engine) {
 async fn everywhere(engine: Engine, fault: Fault) {
     let settings = || match fault {
         Fault::Silent | Fault::Slow(TOO_SLOW) => impatient(),
-        _ => Settings::default(),
+        _ => customers_on_order(),
     };
     let Some(world) = World::with(engine, settings()).await else { return };
     let mut day = Day::new(world);
@@ -102,7 +102,7 @@ async fn everywhere(engine: Engine, fault: Fault) {
     for operation in &operations {
         day.order(operation, Some(fault)).await;
     }
-    let Some(world) = World::with(engine, Settings::default()).await else { return };
+    let Some(world) = World::with(engine, customers_on_order()).await else { return };
     let mut calm = Day::new(world);
     for operation in &operations {
         calm.order(operation, None).await;
@@ -121,7 +121,12 @@ async fn everywhere(engine: Engine, fault: Fault) {
 /// Calls end after two seconds; long enough for a busy machine.
 fn impatient() -> Settings {
     let over = "connections: [{ name: main, fluent: { timeout: 2s }, commercetools: { timeout: 2s } }]".to_owned();
-    Settings { over, ..Settings::default() }
+    Settings { over, ..customers_on_order() }
+}
+
+/// Each order brings its customer: nobody was there before.
+fn customers_on_order() -> Settings {
+    Settings { connection: "    customer: { sync: on_order }".to_owned(), ..Settings::default() }
 }
 
 /// Orders of one day, two by two.
@@ -340,8 +345,7 @@ async fn a_token_that_is_refused_twice(engine: Engine) {
 
 /// Both platforms show each write only twenty seconds later, to whoever asks.
 async fn reads_that_are_behind(engine: Engine) {
-    let connection = "    customer: { sync: on_order }".to_owned();
-    let Some(world) = World::with(engine, Settings { connection, ..Settings::default() }).await else { return };
+    let Some(world) = World::with(engine, customers_on_order()).await else { return };
     world.fluent.stale_reads(Duration::from_secs(20));
     world.commercetools.stale_reads(Duration::from_secs(20));
     let ids: Vec<String> = (0..5).map(|number| place(&world, number, number % 2 == 0)).collect();
