@@ -74,7 +74,14 @@ impl Surface {
             .route("/api/v1/fluent-connect/webhook/{connection}/{path_token}", post(webhook::receive_with_token))
             .layer(DefaultBodyLimit::max(webhook::BODY));
         let rest = Router::new()
-            .route("/intake/commercetools/plain/{connection}", post(intake::plain))
+            .route("/intake/commercetools/pubsub/{connection}", post(intake::pubsub::receive))
+            .route("/intake/commercetools/sns/{connection}", post(intake::sns::receive))
+            .route("/intake/commercetools/eventbridge/{connection}", post(intake::eventbridge::receive))
+            .route(
+                "/intake/commercetools/eventgrid/{connection}",
+                post(intake::eventgrid::receive).options(intake::eventgrid::shake_hands),
+            )
+            .route("/intake/commercetools/plain/{connection}", post(intake::plain::receive))
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
             .layer(DefaultBodyLimit::max(limits.body.0 as usize));

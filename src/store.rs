@@ -20,6 +20,7 @@ mod open;
 mod reclaim;
 mod retention;
 mod schedule;
+mod seen;
 mod setting;
 mod tally;
 pub mod token;

@@ -12,6 +12,7 @@ pub mod amounts;
 pub mod choice;
 pub mod create;
 pub mod from_line;
+mod gap;
 pub mod item;
 pub mod payment;
 pub mod poll;
@@ -26,6 +27,7 @@ use crate::config::model::Connection;
 use crate::config::timing::Timing;
 use crate::failure::Failure;
 use crate::fluent::input::{AttributeInput, CreateOrderInput, Id};
+use crate::intake::GAP;
 use crate::queue::Routes;
 
 pub use create::{SINCE, receive, send};
@@ -33,6 +35,7 @@ pub use create::{SINCE, receive, send};
 /// Registers this flow's routes.
 pub fn register(routes: &mut Routes) {
     routes.inbox("commercetools.order-created", receive).lane("order");
+    routes.inbox(GAP, gap::fill).lane("order");
     routes
         .outbox("fluent.create-order", send)
         .lane("order")
