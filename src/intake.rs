@@ -36,7 +36,7 @@ pub struct Arrivals<'a> {
     source: Source,
     correlation: Option<String>,
     drafts: Vec<Draft>,
-    /// Orders with the number of their message, where there is one before it.
+    /// Orders with the number of their message.
     numbers: Vec<(String, i64)>,
 }
 
@@ -118,7 +118,7 @@ impl<'a> Arrivals<'a> {
         let (queue, name, source) = (self.queue, &self.connection.config.name, self.source);
         let start = |route: &str, key: String| queue.draft(name, route, key, source);
         self.drafts.push(draft(notification, Taken::by(&self.connection.config), start).body(raw.to_vec()));
-        if let Some(number) = notification.order_number().filter(|number| *number > 1) {
+        if let Some(number) = notification.order_number() {
             self.numbers.push((notification.resource_id.clone(), number));
         }
     }
@@ -132,19 +132,22 @@ impl<'a> Arrivals<'a> {
 
     /// A later look for each message whose predecessor did not come yet. Most of them are on their way.
     async fn looks(&self) -> Result<Vec<Draft>> {
-        let before: Vec<String> = self.numbers.iter().map(|(id, number)| format!("{id}@{}", number - 1)).collect();
-        let mut known = known(&self.queue.app, &self.connection.config.name, &before).await?;
-        known.extend(self.numbers.iter().map(|(id, number)| format!("{id}@{number}")));
-        let holes = self.numbers.iter().zip(&before).filter(|(_, before)| !known.contains(before));
-        let due = self.queue.app.clock().now() + self.connection.config.poll.settle.millis();
+        let (app, config) = (&self.queue.app, &self.connection.config);
+        let came: Vec<String> = self.numbers.iter().map(|(id, number)| format!("{id}@{number}")).collect();
+        let before = |(id, number): &(String, i64)| format!("{id}@{}", number - 1);
+        let holes: Vec<&(String, i64)> =
+            self.numbers.iter().filter(|number| number.1 > 1 && !came.contains(&before(number))).collect();
+        let keys: Vec<String> = holes.iter().map(|hole| before(hole)).collect();
+        let known = known(app, &config.name, &keys).await?;
+        let due = app.clock().now() + config.poll.settle.millis();
         let look = |(id, number): &(String, i64)| {
             self.queue
-                .draft(&self.connection.config.name, GAP, format!("{id}@{number}"), Source::Handler)
+                .draft(&config.name, GAP, format!("{id}@{number}"), Source::Handler)
                 .subject(format!("gap:{id}"))
                 .due(due)
                 .payload(json!({"id": id, "number": number}))
         };
-        Ok(holes.map(|(order, _)| look(order)).collect())
+        Ok(holes.into_iter().filter(|hole| !known.contains(&before(hole))).map(look).collect())
     }
 }
 

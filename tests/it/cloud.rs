@@ -63,7 +63,7 @@ struct Pages {
     down: AtomicBool,
     /// Host and path → body.
     pages: Mutex<BTreeMap<String, Vec<u8>>>,
-    /// Host, path and query of every request.
+    /// Host, path and query, authorization and body of every request.
     asked: Mutex<Vec<String>>,
 }
 
@@ -90,6 +90,11 @@ impl Cloud {
         self.state.down.store(down, Ordering::SeqCst);
     }
 
+    /// The last request.
+    pub fn last(&self) -> String {
+        self.state.asked.lock().unwrap().last().cloned().unwrap_or_default()
+    }
+
     /// How often pages whose name begins like this were asked for.
     pub fn asked(&self, page: &str) -> usize {
         self.state.asked.lock().unwrap().iter().filter(|asked| asked.starts_with(page)).count()
@@ -111,10 +116,13 @@ impl Cloud {
 }
 
 async fn answer(State(state): State<Arc<Pages>>, request: Request) -> Response {
-    let uri = request.uri();
-    let page = uri.path().trim_start_matches('/').to_owned();
-    let query = uri.query().map_or(String::new(), |query| format!("?{query}"));
-    state.asked.lock().unwrap().push(format!("{page}{query}"));
+    let (head, body) = request.into_parts();
+    let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+    let page = head.uri.path().trim_start_matches('/').to_owned();
+    let query = head.uri.query().map_or(String::new(), |query| format!("?{query}"));
+    let authorization = head.headers.get("authorization").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let body = String::from_utf8_lossy(&body);
+    state.asked.lock().unwrap().push(format!("{page}{query} {authorization} {body}"));
     if state.down.load(Ordering::SeqCst) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
@@ -214,25 +222,26 @@ pub fn sha256(text: &str) -> String {
 pub struct Brought {
     pub world: World,
     pub cloud: Cloud,
-    /// Where the notifications go.
-    pub path: &'static str,
     /// As messages name it.
     source: &'static str,
+    /// Effects in Fluent before anything was brought: the catalogue.
+    effects: usize,
 }
 
 impl Brought {
     /// `push` is what stands under `intake.push`.
-    pub async fn by(engine: Engine, path: &'static str, source: &'static str, push: &str) -> Option<Self> {
+    pub async fn by(engine: Engine, source: &'static str, push: &str) -> Option<Self> {
         let cloud = Cloud::start().await;
         let over = format!(
             "server: {{ public_url: \"https://connector.example.com\" }}\n\
-             intake: {{ push: {{ plain: {{ enabled: false }}, {push} }} }}\n\
+             intake: {{ push: {{ {push} }} }}\n\
              simulation: {{ clouds: \"{}\" }}\n",
             cloud.url
         );
         let settings = Settings { without_push: true, over, ..Settings::default() };
         let world = World::with(engine, settings).await?;
-        Some(Self { world, cloud, path, source })
+        let effects = world.fluent.front().ledger().len();
+        Some(Self { world, cloud, source, effects })
     }
 
     /// Places an order; answers its id and what the platform would notify.
@@ -261,7 +270,7 @@ impl Brought {
     /// Nothing was kept, and nothing happened in Fluent.
     pub async fn untouched(&self, what: &str) {
         assert_eq!(self.kept().await.len(), 0, "{what}");
-        assert_eq!(self.world.fluent.front().ledger().iter().filter(|effect| effect.changed).count(), 0, "{what}");
+        assert_eq!(self.world.fluent.front().ledger().len(), self.effects, "{what}");
         self.world.nothing_lost().await;
     }
 

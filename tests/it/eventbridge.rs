@@ -17,7 +17,7 @@ on_both_databases! {
 const PATH: &str = "/intake/commercetools/eventbridge/main";
 
 async fn brought(engine: Engine, push: &str) -> Option<(Brought, String)> {
-    let brought = Brought::by(engine, PATH, "eventbridge", push).await?;
+    let brought = Brought::by(engine, "eventbridge", push).await?;
     let token = brought.world.token(&["intake:commercetools"]).await;
     Some((brought, token))
 }
@@ -87,11 +87,7 @@ async fn whoever_may_not_is_told_so(engine: Engine) {
             Request::post("/intake/commercetools/eventbridge/nowhere", body.to_string()).header("x-api-key", &token),
             (404, "not-found"),
         ),
-        (
-            "a token in the query",
-            Request::post(format!("{PATH}?token={token}"), body.to_string()),
-            (400, "malformed"),
-        ),
+        ("a token in the query", Request::post(format!("{PATH}?token={token}"), body.to_string()), (400, "malformed")),
         ("too large", Request::post(PATH, vec![b' '; (1 << 20) + 1]).header("x-api-key", &token), (413, "too-large")),
     ] {
         assert_eq!(brought.send(&request).await.problem(), problem, "{what}");

@@ -20,7 +20,7 @@ on_both_databases! {
 const PATH: &str = "/intake/commercetools/eventgrid/main";
 
 async fn brought(engine: Engine) -> Option<(Brought, String)> {
-    let brought = Brought::by(engine, PATH, "eventgrid", "eventgrid: { enabled: true }").await?;
+    let brought = Brought::by(engine, "eventgrid", "eventgrid: { enabled: true }").await?;
     let token = brought.world.token(&["intake:commercetools"]).await;
     Some((brought, token))
 }

@@ -25,7 +25,7 @@ const ACCOUNT: &str = "push@project.iam.gserviceaccount.com";
 
 async fn brought(engine: Engine) -> Option<Brought> {
     let push = format!("pubsub: {{ enabled: true, service_account: \"{ACCOUNT}\" }}");
-    Brought::by(engine, PATH, "pubsub", &push).await
+    Brought::by(engine, "pubsub", &push).await
 }
 
 fn claims() -> Value {
@@ -84,13 +84,19 @@ async fn whoever_is_not_the_subscription_is_refused(engine: Engine) {
         ("no identity token", "flc_abcdefghij".to_owned()),
         ("not signed with RS256", unsigned),
         ("not signed with RS256", jwt(&json!({"alg": "HS256", "kid": "key-1"}), &claims(), Signer::Genuine)),
-        ("not signed with RS256", jwt(&json!({"alg": "RS256", "kid": "key-1", "crit": ["x"]}), &claims(), Signer::Genuine)),
+        (
+            "not signed with RS256",
+            jwt(&json!({"alg": "RS256", "kid": "key-1", "crit": ["x"]}), &claims(), Signer::Genuine),
+        ),
         ("names no key", jwt(&json!({"alg": "RS256"}), &claims(), Signer::Genuine)),
         ("signature of the identity token does not hold", jwt(&header(), &claims(), Signer::Stranger)),
         ("signature of the identity token does not hold", spliced),
         ("does not publish", jwt(&json!({"alg": "RS256", "kid": "key-2"}), &claims(), Signer::Genuine)),
         ("not issued by Google", genuine(&with(&json!({"iss": "https://evil.example"})))),
-        ("another audience", genuine(&with(&json!({"aud": "https://connector.example.com/intake/commercetools/pubsub/other"})))),
+        (
+            "another audience",
+            genuine(&with(&json!({"aud": "https://connector.example.com/intake/commercetools/pubsub/other"}))),
+        ),
         ("another audience", genuine(&with(&json!({"aud": null})))),
         ("another service account", genuine(&with(&json!({"email": "evil@project.iam.gserviceaccount.com"})))),
         ("another service account", genuine(&with(&json!({"email_verified": false})))),
@@ -104,11 +110,17 @@ async fn whoever_is_not_the_subscription_is_refused(engine: Engine) {
         assert_eq!(reply.problem(), (401, "unauthenticated"), "{sentence}");
         assert!(reply.body["detail"].as_str().unwrap().contains(sentence), "{sentence}: {reply:?}");
     }
-    for bare in [Request::post(PATH, body.to_string()), Request::post(PATH, body.to_string()).header("Authorization", "Basic eA==")] {
+    for bare in [
+        Request::post(PATH, body.to_string()),
+        Request::post(PATH, body.to_string()).header("Authorization", "Basic eA=="),
+    ] {
         assert_eq!(brought.send(&bare).await.problem(), (401, "unauthenticated"));
     }
     brought.untouched("whoever is not the subscription").await;
-    assert_eq!(brought.send(&request(&body, &genuine(&with(&json!({"exp": now - 59, "iat": now + 60}))))).await.status, 204);
+    assert_eq!(
+        brought.send(&request(&body, &genuine(&with(&json!({"exp": now - 59, "iat": now + 60}))))).await.status,
+        204
+    );
     brought.world.settle().await;
     assert_eq!(brought.orders_created(), 1, "clocks may differ by a minute");
 }
@@ -171,7 +183,7 @@ async fn what_nobody_can_use_is_kept(engine: Engine) {
 }
 
 async fn a_path_that_is_off_is_not_there(engine: Engine) {
-    let Some(brought) = Brought::by(engine, PATH, "pubsub", "pubsub: { enabled: false }").await else { return };
+    let Some(brought) = Brought::by(engine, "pubsub", "pubsub: { enabled: false }").await else { return };
     let token = jwt(&header(), &claims(), Signer::Genuine);
     assert_eq!(brought.send(&request(&json!({}), &token)).await.problem(), (404, "not-found"));
     let nowhere = Request::post("/intake/commercetools/pubsub/nowhere", "{}").bearer(&token);

@@ -22,7 +22,7 @@ const PATH: &str = "/intake/commercetools/sns/main";
 const CERTIFICATE: &str = "sns.eu-central-1.amazonaws.com/SimpleNotificationService-";
 
 async fn brought(engine: Engine, more: &str) -> Option<Brought> {
-    Brought::by(engine, PATH, "sns", &format!("sns: {{ enabled: true, topics: [\"{TOPIC}\"]{more} }}")).await
+    Brought::by(engine, "sns", &format!("sns: {{ enabled: true, topics: [\"{TOPIC}\"]{more} }}")).await
 }
 
 /// SNS says that it sends text.
@@ -72,7 +72,10 @@ async fn whoever_did_not_sign_is_refused(engine: Engine) {
         ("does not hold", signed(good.clone(), Signer::Stranger)),
         ("does not hold", with(genuine(json!({})), &json!({"Message": "{}"}))),
         ("does not hold", with(genuine(json!({})), &json!({"Subject": "added"}))),
-        ("not one of intake.push.sns.topics", genuine(json!({"TopicArn": "arn:aws:sns:eu-central-1:123456789012:evil"}))),
+        (
+            "not one of intake.push.sns.topics",
+            genuine(json!({"TopicArn": "arn:aws:sns:eu-central-1:123456789012:evil"})),
+        ),
         ("older than 24 hours", genuine(json!({"Timestamp": rfc3339(START - 86_400_001)}))),
         ("no instant", genuine(json!({"Timestamp": "yesterday"}))),
         ("Signature version 1", genuine(json!({"SignatureVersion": "1"}))),
