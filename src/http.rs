@@ -10,6 +10,7 @@ mod body;
 mod closing;
 mod health;
 mod intake;
+mod origin;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -115,6 +116,7 @@ impl Surface {
             .layer(from_fn_with_state(limits.request_timeout.0, answer::in_time))
             .layer(CatchPanicLayer::custom(answer::panicked))
             .layer(from_fn(answer::dress))
+            .layer(from_fn_with_state(self.clone(), origin::believed))
             .layer(from_fn_with_state(self.clone(), attend))
             .with_state(self.clone())
     }

@@ -87,6 +87,7 @@ pub struct Order {
     /// Order states that are taken.
     pub states: Vec<String>,
     pub hold_until_payment_state: Vec<String>,
+    pub hold_until_states: Vec<String>,
     /// Tokens `{type} {order_number} {id} {store}`.
     pub ref_pattern: String,
     /// Patterns an order of another connector may have.

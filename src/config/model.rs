@@ -13,7 +13,7 @@ pub use super::catalogue::*;
 pub use super::flows::*;
 pub use super::intake::*;
 use super::node::{join, join_item};
-use super::value::{Pace, Rate, Secret, Share, Size, Span};
+use super::value::{Network, Pace, Rate, Secret, Share, Size, Span};
 
 /// Everything the daemon is told.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -79,6 +79,8 @@ pub struct Server {
     pub admin_socket: PathBuf,
     /// The URL under which Fluent and others reach us.
     pub public_url: Option<String>,
+    /// Whose word counts about who sends a request.
+    pub trusted_proxies: Vec<Network>,
     /// Bounds of one request and of all of them.
     pub limits: Limits,
     /// How long a stop may take.

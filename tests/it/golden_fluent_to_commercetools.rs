@@ -185,6 +185,7 @@ fn defaults() -> Value {
         },
         "order": {
             "enabled": true, "since": null, "states": ["Open", "Confirmed"], "hold_until_payment_state": [],
+            "hold_until_states": [],
             "ref_pattern": "{type}_{order_number}",
             "adopt_ref_patterns": ["{type}_{order_number}", "{type}_{id}", "{order_number}", "{id}"],
             "types": {"HD": "HD"}, "hd": {"fulfilment_type": "HD_PFS", "delivery_type": "STANDARD"},

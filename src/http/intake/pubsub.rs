@@ -34,7 +34,7 @@ pub async fn receive(
     let audience = audience(config, &name);
     let email = config.intake.push.pubsub.service_account.as_deref().unwrap_or_default();
     let verified = app.clouds().google.verify(token.trim(), Expected { audience: &audience, email }).await;
-    verified.map_err(|why| super::untrusted(&surface, peer, why, |why| Problem::unauthenticated(why)))?;
+    verified.map_err(|why| super::untrusted(&surface, peer, why, Problem::unauthenticated))?;
     let mut arrivals = super::arrivals(&surface, connection, Source::Pubsub, &headers);
     match super::sent(&surface, &headers, body)? {
         Sent::Plain(body) => take(&mut arrivals, &body),

@@ -24,7 +24,7 @@ pub async fn receive(
     let app = &surface.queue().app;
     let config = &app.config().intake.push.sns;
     let connection = super::door(&surface, &name, "sns", config.enabled)?;
-    let refuse = |why| super::untrusted(&surface, peer, why, |why| Problem::forbidden(why));
+    let refuse = |why| super::untrusted(&surface, peer, why, Problem::forbidden);
     let refused = |why: String| refuse(Untrusted::Refused(why));
     let body = match super::sent(&surface, &headers, body)? {
         Sent::Plain(body) => body,

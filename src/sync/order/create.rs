@@ -63,7 +63,7 @@ pub async fn receive(app: App, message: Message) -> Outcome {
         return skip(Skip::Ignored, "The order is in Fluent already.");
     }
     let order = read(&message, connection, &id).await?;
-    in_scope(&app, connection, &order).await?;
+    in_scope(&app, &message, connection, &order).await?;
     let create = message.next("fluent.create-order", format!("{id}#create"));
     message.then([create.subject(format!("order:{id}")).at_least(order.version).payload(json!({"id": id}))]);
     message.tell(format!("order {} goes to Fluent", label(&order)));
@@ -85,7 +85,7 @@ pub async fn send(app: App, message: Message) -> Outcome {
     let order = read(&message, connection, &id).await?;
     // Once a create may have been sent, whether the order is in Fluent comes first.
     if pair.is_none() {
-        in_scope(&app, connection, &order).await?;
+        in_scope(&app, &message, connection, &order).await?;
     }
     let step = Step { app: &app, message: &message, connection, order: &order };
     step.run(pair).await
@@ -121,7 +121,7 @@ async fn read_payments(message: &Message, connection: &Connection, order: &mut O
 }
 
 /// Is this order for us, and ready to go?
-async fn in_scope(app: &App, connection: &Connection, order: &Order) -> Outcome {
+async fn in_scope(app: &App, message: &Message, connection: &Connection, order: &Order) -> Outcome {
     let (config, name) = (&connection.config.order, label(order));
     let store = order.store.as_ref().map_or("", |store| store.key.as_str());
     let stores = &connection.config.stores;
@@ -148,7 +148,26 @@ async fn in_scope(app: &App, connection: &Connection, order: &Order) -> Outcome 
             sentence: format!("Order {name} waits until its payment state is {}.", hold.join(" or ")),
         });
     }
+    let hold = &config.hold_until_states;
+    if !hold.is_empty() && !has_state(message, connection, order, hold).await? {
+        return Err(Failure::Waiting {
+            key: format!("state:{}", order.id),
+            sentence: format!("Order {name} waits until its state is {}.", hold.join(" or ")),
+        });
+    }
     Ok(())
+}
+
+/// Is the order's workflow State one of these keys? The order names it by its id only.
+async fn has_state(
+    message: &Message,
+    connection: &Connection,
+    order: &Order,
+    keys: &[String],
+) -> Result<bool, Failure> {
+    let Some(id) = order.state.as_ref().and_then(|state| state.id.as_ref()) else { return Ok(false) };
+    let states = connection.commercetools.on(message.call()).order_states().await?;
+    Ok(states.iter().any(|state| state.id == *id && keys.contains(&state.key)))
 }
 
 /// From when on orders are taken: configured, else since this connection first started.
@@ -184,7 +203,7 @@ impl Step<'_> {
             return self.adopt(pair, existing).await;
         }
         if !first {
-            in_scope(self.app, self.connection, self.order).await?;
+            in_scope(self.app, self.message, self.connection, self.order).await?;
         }
         self.wait_for_late_writes(&pair)?;
         self.remember_reference(&mut pair, &name, &mapped).await?;
