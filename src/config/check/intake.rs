@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::{Findings, http_url, is_loopback};
 use crate::config::model::{Connection, Intake, SqsQueue};
-use crate::config::node::join;
 
 /// Bounds that SQS itself has (API reference, `ReceiveMessage`, `ChangeMessageVisibility`).
 const LONGEST_WAIT: Duration = Duration::from_secs(20);
@@ -132,10 +131,10 @@ impl Check<'_, '_> {
     }
 
     fn problem(&mut self, path: &str, sentence: &str) {
-        self.findings.problem(&join("intake", path), sentence);
+        self.findings.problem(&format!("intake.{path}"), sentence);
     }
 
     fn warning(&mut self, path: &str, sentence: &str) {
-        self.findings.warning(&join("intake", path), sentence);
+        self.findings.warning(&format!("intake.{path}"), sentence);
     }
 }
