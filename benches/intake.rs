@@ -281,6 +281,7 @@ async fn floor(engine: &str, url: &str, rows: usize, duration: Duration) -> f64 
         rows: 256,
         migrate: true,
         answer_within: std::time::Duration::from_secs(10),
+        disk_reserve: 0,
     };
     drop(fluent_connector::store::Store::open(options, Clock::system()).await.unwrap());
     tokio::time::sleep(Duration::from_millis(200)).await;

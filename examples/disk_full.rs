@@ -207,7 +207,7 @@ fn configuration(options: &Options, platforms: &Platforms, work: &Path, address:
     format!(
         r#"
 server: {{ listen: "{address}", admin_socket: "{work}/admin.sock" }}
-database: {{ url: "sqlite://{disk}/connector.db" }}
+database: {{ url: "sqlite://{disk}/connector.db", disk_reserve: 0B }}
 security: {{ allow_literal_secrets: true }}
 log: {{ level: "warn" }}
 connections:

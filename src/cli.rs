@@ -253,6 +253,15 @@ pub enum JobVerb {
         /// End of that range; without it up to now.
         #[arg(long, value_name = "TIME", requires = "from")]
         to: Option<String>,
+        /// Back-fill: narrows the selection: states=Open, stores=de,at, order_numbers=1,2.
+        #[arg(long, value_name = "KEY=VALUE", requires = "from")]
+        set: Vec<String>,
+        /// Back-fill: how many orders may be created, as a dry run told.
+        #[arg(long, value_name = "N")]
+        confirm: Option<u64>,
+        /// Back-fill: only look; unless false.
+        #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true")]
+        dry_run: Option<bool>,
         /// Name of a connection; needed if there are several.
         #[arg(long)]
         connection: Option<String>,
@@ -272,6 +281,14 @@ pub enum JobVerb {
         /// Only for this connection.
         #[arg(long)]
         connection: Option<String>,
+    },
+    /// Let a run do what it found, though so much is missing that it waits.
+    Approve {
+        /// As the waiting message names it.
+        run: String,
+        /// Why; written to the log.
+        #[arg(long, value_name = "SENTENCE")]
+        reason: String,
     },
     /// Let a paused job run again, from its next planned time on.
     Resume {

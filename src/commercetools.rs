@@ -2,7 +2,10 @@
 
 pub mod action;
 pub mod catalogue;
+pub mod channel;
 pub mod client;
+pub mod import_api;
+pub mod inventory;
 pub mod known;
 pub mod model;
 pub mod notification;

@@ -218,7 +218,7 @@ impl Demo {
         )
     }
 
-    /// One more order; the second of all has no SKU and can only be parked.
+    /// One more order; every fifth is collected, and the second of all has no SKU and can only be parked.
     fn place(&mut self) {
         let at = self.orders.len();
         let number = (100_001 + at).to_string();
@@ -234,6 +234,12 @@ impl Demo {
             1 => draft.customer(BORIS),
             _ => draft.guest(&format!("guest-{at}@example.org")),
         };
+        if at % 5 == 3 {
+            let pickup = serde_json::json!({
+                "type": {"typeId": "type", "id": "pickup"}, "fields": {"flPickupLocationRef": "LOC-1"}
+            });
+            draft = draft.changed(move |order| order["shippingCustomFields"] = pickup);
+        }
         if at == 1 {
             draft = draft.without_sku();
         }

@@ -98,6 +98,7 @@ impl Surface {
             .route("/api/v1/jobs/{name}/pause", post(api::jobs::pause))
             .route("/api/v1/jobs/{name}/resume", post(api::jobs::resume))
             .route("/api/v1/runs/{id}", get(api::jobs::run_of))
+            .route("/api/v1/runs/{id}/approve", post(api::jobs::approve))
             .route("/api/v1/cursors", get(api::cursors::list))
             .route("/api/v1/cursors/{connection}/{stream}", put(api::cursors::put))
             .route("/api/v1/mappings", get(api::mappings::list))

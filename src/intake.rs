@@ -159,6 +159,9 @@ pub fn draft(notification: &Notification, taken: Taken<'_>, start: impl FnOnce(&
             if let Some(sku) = &notification.sku {
                 payload["sku"] = sku.as_str().into();
             }
+            if notification.erases {
+                payload["erases"] = true.into();
+            }
             start(route, notification.key())
                 .subject(notification.ordering())
                 .at_least(notification.resource_version)

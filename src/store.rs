@@ -10,8 +10,10 @@
 //! falls silent. [`Store::put`] is the intake: what arrives while a
 //! commit is under way is committed together in one multi-row statement.
 
+mod bell;
 mod claim;
 mod cursor;
+mod disk;
 mod lease;
 mod line;
 mod mapping;
@@ -19,9 +21,11 @@ mod message;
 mod open;
 mod reclaim;
 mod retention;
+mod run;
 mod schedule;
 mod seen;
 mod setting;
+mod stock;
 mod tally;
 pub mod token;
 mod trouble;
@@ -33,22 +37,26 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use futures_util::future::BoxFuture;
 use sqlx::pool::PoolConnection;
 use sqlx::{Sqlite, SqlitePool};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::failure::{Class, Failure};
 
+pub use bell::{Bell, Lanes};
 pub use claim::Claimed;
 pub use cursor::{Counted, Cursor, Position};
+pub use lease::Lease;
 pub use line::Line;
 pub use mapping::{Mapping, MappingFilter};
 pub use message::{Attempt, Ending, Filter, New, Put, Row, Source};
 pub use open::Options;
 pub use reclaim::{DEATHS, Reclaimed};
 pub use retention::AttemptPlace;
+pub use run::{Missing, Record, Run, Side};
 pub use schedule::{Pause, Plan, Scheduled};
 /// A JSON column.
 pub use sqlx::types::Json;
+pub use stock::ImportOperation;
 pub use tally::{Balance, Counts};
 pub use token::Token;
 pub use trouble::Trouble;
@@ -71,6 +79,9 @@ pub enum Error {
     /// The database as a whole is in trouble; nothing was changed.
     #[error("{0}")]
     Down(String),
+    /// Less than `database.disk_reserve` is free.
+    #[error("the disk of the database is low")]
+    Low,
     /// The writer's queue is full, or the store is closed.
     #[error("the store takes nothing at the moment")]
     Busy,
@@ -100,9 +111,10 @@ struct Inner {
     writer: mpsc::Sender<writer::Job>,
     bulk: mpsc::Sender<writer::Job>,
     shard: AtomicI64,
-    due: Arc<Notify>,
+    due: Arc<Bell>,
     clock: Clock,
     watch: trouble::Watch,
+    disk: disk::Disk,
     /// Held while the process uses the SQLite file; released by the operating system on any death.
     _lock: Option<std::fs::File>,
 }
@@ -192,14 +204,18 @@ impl Store {
 
     /// Takes messages in; the answer per message says whether it was new. Returns when they are on
     /// stable storage.
+    ///
+    /// # Errors
+    /// [`Error::Low`] while the disk is low: what was taken in before is worked on all the same.
     pub async fn put(&self, messages: Vec<New>) -> Result<Vec<Put>> {
+        self.0.disk.has_room()?;
         let (answer, answered) = tokio::sync::oneshot::channel();
         self.0.writer.try_send(writer::Job::Put { messages, answer }).map_err(|_| Error::Busy)?;
         answered.await.map_err(|_| Error::Busy)?
     }
 
-    /// Notified whenever a commit may have made work due.
-    pub fn due(&self) -> &Notify {
+    /// Rings whenever a commit may have made work due.
+    pub fn due(&self) -> &Bell {
         &self.0.due
     }
 
@@ -226,7 +242,7 @@ impl Store {
                 let written = writer::detached(async move {
                     let mut tx = Tx::open(lines.take().await?, clock).await?;
                     match writer::guarded(&mut tx, body).await {
-                        Ok(value) => tx.commit(shard, &due).await.map(|()| value),
+                        Ok(value) => tx.commit(shard, &due).await.map(|_| value),
                         Err(error) => {
                             tx.abandon().await;
                             Err(error)
@@ -247,6 +263,13 @@ impl Db {
             Self::Sqlite(_) => "",
             Self::Postgres(_) => clause,
         }
+    }
+}
+
+impl Tx {
+    /// What time it is.
+    pub fn now(&self) -> crate::clock::Millis {
+        self.clock.now()
     }
 }
 

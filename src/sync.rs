@@ -4,19 +4,29 @@ pub mod attribute;
 pub mod canonical;
 pub mod catalogue;
 pub mod category;
+pub mod consignment;
 pub mod country;
 pub mod custom_fields;
 pub mod customer;
+pub mod fulfilment;
+pub mod heard;
+pub mod inventory;
+pub mod key;
+pub mod location;
 pub mod money;
 pub mod order;
+pub mod order_line;
 pub mod order_link;
 pub mod order_lookup;
 pub mod order_status;
 pub mod order_update;
 pub mod poll;
 pub mod product;
+pub mod returns;
 pub mod slice;
+pub mod source;
 pub mod text;
+pub mod twin;
 pub mod walk;
 
 #[cfg(test)]
@@ -30,9 +40,15 @@ use crate::queue::{Message, Routes};
 pub fn register(routes: &mut Routes) {
     category::register(routes);
     product::register(routes);
+    customer::register(routes);
     order::register(routes);
     order_status::register(routes);
+    fulfilment::register(routes);
+    consignment::register(routes);
+    returns::register(routes);
     order_update::register(routes);
+    location::register(routes);
+    inventory::register(routes);
 }
 
 /// The connection a message belongs to.

@@ -17,9 +17,9 @@ use crate::relay::Relay;
 use crate::world::{Daemon, LEASE, Pace, World};
 use crate::{Drive, Profile, locks};
 
-/// A daemon that is stopped is taken for dead after its lease and a heartbeat of the other, a third
-/// of a lease apart.
-const STOPPED_MS: std::ops::Range<u64> = 2_750..3_300;
+/// A daemon that is stopped is taken for dead when another one has seen its lease stand still for as
+/// long as it lasts; that one looks every third of a lease.
+const STOPPED_MS: std::ops::Range<u64> = 3_400..3_900;
 /// Nothing may be left to do for so long before it counts as settled: longer than a poll's interval
 /// and the resolution of the platforms' clocks.
 const QUIET: Duration = Duration::from_secs(4);

@@ -17,8 +17,20 @@ const LOOK: Duration = Duration::from_millis(500);
 pub async fn perform(verb: &JobVerb, client: &Client, output: &Output) -> Result<(), Refusal> {
     match verb {
         JobVerb::List => list(client, output).await,
-        JobVerb::Run { name, from, to, connection, wait } => {
+        JobVerb::Run { name, from, to, set, confirm, dry_run, connection, wait } => {
             let mut wanted = given(connection);
+            if let Some(count) = confirm {
+                wanted["confirm"] = json!(count);
+            }
+            if let Some(dry_run) = dry_run {
+                wanted["dry_run"] = json!(dry_run);
+            }
+            for pair in set {
+                let Some((key, value)) = pair.split_once('=') else {
+                    return Err(Refusal::usage(format!("--set {pair}: it takes KEY=VALUE.")));
+                };
+                wanted["props"][key] = json!(value);
+            }
             for (key, option, value) in [("from", "--from", from), ("to", "--to", to)] {
                 if let Some(text) = value {
                     wanted[key] = json!(instant(option, text, output.now())?);
@@ -34,6 +46,7 @@ pub async fn perform(verb: &JobVerb, client: &Client, output: &Output) -> Result
             }
             decide(name, "pause", &wanted, client, output).await
         }
+        JobVerb::Approve { run, reason } => approve(run, reason, client, output).await,
         JobVerb::Resume { name, connection } => decide(name, "resume", &given(connection), client, output).await,
     }
 }
@@ -82,6 +95,14 @@ async fn ended(id: &str, client: &Client) -> Result<Value, Refusal> {
         }
         clock.sleep(LOOK).await;
     }
+}
+
+async fn approve(run: &str, reason: &str, client: &Client, output: &Output) -> Result<(), Refusal> {
+    let answer = client.post(&["api", "v1", "runs", run, "approve"], Some(&json!({"reason": reason}))).await?;
+    if output.is_json() {
+        return output.document(&answer);
+    }
+    output.line(&format!("{} of {} goes on", text(&answer["stream"]), text(&answer["connection"])))
 }
 
 async fn decide(name: &str, what: &str, wanted: &Value, client: &Client, output: &Output) -> Result<(), Refusal> {

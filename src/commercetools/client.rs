@@ -2,6 +2,9 @@
 //! (platform-commercetools.md A2, A4).
 
 mod catalogue;
+mod channel;
+mod import;
+mod inventory;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -22,6 +25,9 @@ use crate::config::model::CommercetoolsRemote;
 use crate::failure::Class;
 use crate::remote::{Answer, Call, Credential, Error, Grant, Kind, Remote, Request, Terms};
 
+pub use import::OPERATIONS;
+pub use inventory::PAGE as INVENTORY_PAGE;
+
 /// A project, seen on behalf of one call. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
@@ -34,6 +40,8 @@ struct Project {
     credential: Credential,
     /// `https://api.europe-west1.gcp.commercetools.com/my-project`
     root: String,
+    /// The same on the host of the Import API.
+    import_root: String,
     clock: Clock,
     /// `Date` of the last answer, 0 before the first; polls end their windows by it.
     date: AtomicI64,
@@ -88,9 +96,13 @@ impl Client {
         let (asking, account) = (remote.clone(), config.clone());
         let credential = Credential::new(clock.clone(), move || grant(asking.clone(), account.clone()).boxed());
         let root = format!("{}/{}", config.api_url(), config.project_key);
+        let import_root = format!("{}/{}", config.import_url(), config.project_key);
         let call = Call { lane: "order".into(), correlation: String::new() };
         let (date, definitions) = (AtomicI64::new(0), Mutex::default());
-        Ok(Self { project: Arc::new(Project { remote, credential, root, clock, date, definitions }), call })
+        Ok(Self {
+            project: Arc::new(Project { remote, credential, root, import_root, clock, date, definitions }),
+            call,
+        })
     }
 
     /// The same project on behalf of another call.
@@ -163,9 +175,7 @@ impl Client {
     ) -> Result<T, Error> {
         let body = json!({"version": version, "actions": actions});
         let answer = self.send("POST /orders/{id}", Method::POST, &format!("/orders/{id}"), &[], Some(&body)).await?;
-        // It was done, but what the Order is like now has to be looked up.
-        parsed("POST /orders/{id}", &answer)
-            .map_err(|error| Error { kind: Kind::Temporary(Class::UnknownOutcome), ..error })
+        written("POST /orders/{id}", &answer)
     }
 
     /// `GET /customers/{id}`; `None` = 404.
@@ -213,7 +223,19 @@ impl Client {
     /// # Errors
     /// As the error table says.
     pub async fn order_states(&self) -> Result<Vec<State>, Error> {
-        let path = "/states".to_owned() + &query_string(&[("where", "type = \"OrderState\""), ("limit", "500")]);
+        self.states("type = \"OrderState\"").await
+    }
+
+    /// The States of Line Items, as they were at most ten minutes ago.
+    ///
+    /// # Errors
+    /// As the error table says.
+    pub async fn line_item_states(&self) -> Result<Vec<State>, Error> {
+        self.states("type = \"LineItemState\"").await
+    }
+
+    async fn states(&self, of: &str) -> Result<Vec<State>, Error> {
+        let path = "/states".to_owned() + &query_string(&[("where", of), ("limit", "500")]);
         let page: Option<Page<State>> = self.defined("GET /states", &path).await?;
         Ok(page.map_or(Vec::new(), |page| page.results))
     }
@@ -261,8 +283,20 @@ impl Client {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> Result<Answer, Error> {
+        let url = format!("{}{path}{}", self.project.root, query_string(query));
+        self.send_to(operation, method, url, body).await
+    }
+
+    /// The same to any of the project's hosts.
+    async fn send_to(
+        &self,
+        operation: &'static str,
+        method: Method,
+        url: String,
+        body: Option<&Value>,
+    ) -> Result<Answer, Error> {
         let project = &self.project;
-        let url = format!("{}{path}{}", project.root, query_string(query));
+        let write = method != Method::GET;
         let mut renewed = false;
         loop {
             let token = project.credential.token().await?;
@@ -272,7 +306,7 @@ impl Client {
                 url: url.clone(),
                 headers: headers(&token, body.is_some()),
                 body: body.map(|body| body.to_string().into_bytes()),
-                write: body.is_some(),
+                write,
                 call: &self.call,
             };
             let answer = project.remote.send(request).await?;
@@ -286,7 +320,7 @@ impl Client {
             }
             return match answer.status.is_success() {
                 true => Ok(answer),
-                false => Err(failure(operation, body.is_some(), &answer)),
+                false => Err(failure(operation, write, &answer)),
             };
         }
     }
@@ -392,6 +426,12 @@ fn parsed<T: DeserializeOwned>(operation: &str, answer: &Answer) -> Result<T, Er
         sentence: format!("commercetools answered {operation} with something unreadable: {error}"),
         after: None,
     })
+}
+
+/// The answer to a write. One that cannot be read was done, but what the resource is like now has to be
+/// looked up.
+fn written<T: DeserializeOwned>(operation: &str, answer: &Answer) -> Result<T, Error> {
+    parsed(operation, answer).map_err(|error| Error { kind: Kind::Temporary(Class::UnknownOutcome), ..error })
 }
 
 fn headers(token: &SecretString, body: bool) -> HeaderMap {

@@ -46,6 +46,9 @@ pub struct Order {
     /// Only with shipping mode `Single`.
     pub shipping_info: Option<ShippingInfo>,
     pub shipping_custom_fields: Option<CustomFields>,
+    /// Only with shipping mode `Multiple`.
+    #[serde(default)]
+    pub shipping: Vec<Shipping>,
     #[serde(default)]
     pub item_shipping_addresses: Vec<Address>,
     pub payment_info: Option<PaymentInfo>,
@@ -54,7 +57,7 @@ pub struct Order {
     pub shipment_state: Option<String>,
     pub payment_state: Option<String>,
     /// Workflow state.
-    pub state: Option<Reference>,
+    pub state: Option<Expanded<WorkflowState>>,
     #[serde(default)]
     pub sync_info: Vec<SyncInfo>,
     pub custom: Option<CustomFields>,
@@ -106,6 +109,13 @@ pub struct LineItem {
     #[serde(default)]
     pub state: Vec<ItemState>,
     pub shipping_details: Option<ShippingDetails>,
+    /// Instead of `taxRate` with shipping mode `Multiple`.
+    #[serde(default)]
+    pub per_method_tax_rate: Vec<MethodTaxRate>,
+    /// What `taxedPrice` is made of with shipping mode `Multiple`.
+    #[serde(default)]
+    pub taxed_price_portions: Vec<TaxedPricePortion>,
+    pub supply_channel: Option<Expanded<KeyReference>>,
     pub custom: Option<CustomFields>,
 }
 
@@ -126,6 +136,9 @@ pub struct CustomLineItem {
     #[serde(default)]
     pub state: Vec<ItemState>,
     pub shipping_details: Option<ShippingDetails>,
+    /// Instead of `taxRate` with shipping mode `Multiple`.
+    #[serde(default)]
+    pub per_method_tax_rate: Vec<MethodTaxRate>,
     pub custom: Option<CustomFields>,
 }
 
@@ -183,6 +196,22 @@ pub struct TaxRate {
     pub country: String,
 }
 
+/// The tax rate of a line that is sent by this shipping method.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MethodTaxRate {
+    pub shipping_method_key: String,
+    pub tax_rate: Option<TaxRate>,
+}
+
+/// What of a line is sent by this shipping method costs.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaxedPricePortion {
+    pub shipping_method_key: String,
+    pub taxed_price: Option<TaxedPrice>,
+}
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DiscountOnTotalPrice {
@@ -190,6 +219,16 @@ pub struct DiscountOnTotalPrice {
     /// Present if the order has a `taxedPrice`.
     pub discounted_net_amount: Option<Money>,
     pub discounted_gross_amount: Option<Money>,
+}
+
+/// One of several deliveries (shipping mode `Multiple`).
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Shipping {
+    pub shipping_key: Option<String>,
+    pub shipping_info: Option<ShippingInfo>,
+    pub shipping_address: Option<Address>,
+    pub shipping_custom_fields: Option<CustomFields>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -214,6 +253,11 @@ pub struct ShippingMethod {
     pub key: Option<String>,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+pub struct WorkflowState {
+    pub key: Option<String>,
+}
+
 /// RFC 3339; either end may be open.
 #[derive(Clone, Debug, Deserialize)]
 pub struct EstimatedDelivery {
@@ -233,6 +277,8 @@ pub struct ShippingDetails {
 pub struct ShippingTarget {
     pub address_key: Option<String>,
     pub quantity: i64,
+    /// `shippingKey` of one of `shipping`, with shipping mode `Multiple`.
+    pub shipping_method_key: Option<String>,
 }
 
 /// How much of a line is in which workflow state.

@@ -26,6 +26,10 @@ pub struct Notification {
     pub sku: Option<String>,
     /// It concerns only what is not published (product messages).
     pub staged: bool,
+    /// The order's new state (`OrderStateChanged`).
+    pub order_state: Option<String>,
+    /// The deletion asks for the erasure of personal data.
+    pub erases: bool,
 }
 
 /// Where a notification goes.
@@ -74,6 +78,28 @@ pub const ORDER_CREATED: &[&str] = &[
     "OrderStateTransition",
 ];
 
+/// Message types after which a payment may have to be sent (C 6).
+const PAYMENT_CHANGED: &[&str] = &["PaymentTransactionAdded", "PaymentTransactionStateChanged"];
+
+/// Beginnings of message types after which an order that Fluent has may be another one (C 7). States of shipments, lines
+/// and returns are not among them: these Fluent knows better.
+const ORDER_CHANGED: &[&str] = &[
+    "OrderBillingAddress",
+    "OrderBusinessUnit",
+    "OrderCustom",
+    "OrderDirectDiscount",
+    "OrderDiscountCode",
+    "OrderEditApplied",
+    "OrderLineItem",
+    "OrderPaymentAdded",
+    "OrderPurchaseOrderNumber",
+    "OrderShippingAddress",
+    "OrderShippingInfo",
+    "OrderShippingRateInput",
+    "OrderStateChanged",
+    "OrderStoreSet",
+];
+
 /// Message types that our own updates cause (C 1.3 rule 6).
 const CAUSED_BY_US: &[&str] = &[
     "OrderStateChanged",
@@ -119,6 +145,8 @@ impl Notification {
             client_id: text("/lastModifiedBy/clientId"),
             sku: text("/resourceUserProvidedIdentifiers/sku").or_else(|| text("/standalonePrice/sku")),
             staged: platform.get("staged").and_then(Value::as_bool).unwrap_or(false),
+            order_state: text("/orderState"),
+            erases: platform.get("dataErasure").and_then(Value::as_bool).unwrap_or(false),
         })
     }
 
@@ -135,6 +163,8 @@ impl Notification {
             client_id: None,
             sku: None,
             staged: false,
+            order_state: None,
+            erases: false,
         }
     }
 
@@ -169,9 +199,11 @@ impl Notification {
             return Subject::Skip(Skip::OwnWrite, format!("{} was caused by ourselves.", self.message_type));
         }
         match self.resource_type.as_str() {
-            "order" if ORDER_CREATED.contains(&self.message_type.as_str()) => {
-                Subject::Route("commercetools.order-created")
+            "order" => self.of_order(),
+            "payment" if PAYMENT_CHANGED.contains(&self.message_type.as_str()) => {
+                Subject::Route("commercetools.payment-changed")
             }
+            "customer" => self.of_customer(),
             "category" => self.of_category(),
             "product" => self.of_product(taken.product_changes),
             // All of its messages; a change says no more than they do.
@@ -204,6 +236,34 @@ impl Notification {
             "ProductDeleted" => Subject::Route("commercetools.product-deleted"),
             "ResourceCreated" | "ResourceUpdated" if changes => Subject::Route("commercetools.product-changed"),
             "ResourceDeleted" if changes => Subject::Route("commercetools.product-deleted"),
+            _ => self.of_no_concern(),
+        }
+    }
+
+    /// Changes and Messages; credentials and customer groups are of no concern (C 4.1).
+    fn of_customer(&self) -> Subject {
+        let kind = self.message_type.as_str();
+        match kind {
+            "ResourceDeleted" | "CustomerDeleted" => Subject::Route("commercetools.customer-deleted"),
+            _ if kind.contains("Password") || kind.contains("Token") || kind.contains("CustomerGroup") => {
+                self.of_no_concern()
+            }
+            _ => Subject::Route("commercetools.customer-changed"),
+        }
+    }
+
+    /// Messages only: a change says no more than they do (C 5.1, 7, 8.1).
+    fn of_order(&self) -> Subject {
+        let kind = self.message_type.as_str();
+        match kind {
+            _ if ORDER_CREATED.contains(&kind) => Subject::Route("commercetools.order-created"),
+            "OrderDeleted" => Subject::Route("commercetools.order-deleted"),
+            "OrderStateChanged" if self.order_state.as_deref() == Some("Cancelled") => {
+                Subject::Route("commercetools.order-cancelled")
+            }
+            _ if ORDER_CHANGED.iter().any(|start| kind.starts_with(start)) => {
+                Subject::Route("commercetools.order-changed")
+            }
             _ => self.of_no_concern(),
         }
     }
@@ -245,6 +305,43 @@ mod tests {
         assert!(matches!(own, Subject::Skip(Skip::OwnWrite, _)));
         let created = Notification::read(message("OrderCreated", "ours")).unwrap().subject(OURS);
         assert_eq!(created, Subject::Route("commercetools.order-created"), "we never create orders");
+    }
+
+    #[test]
+    fn orders_payments_and_customers_have_their_routes() {
+        let routed = |type_id: &str, kind: &str, more: Value| {
+            let mut document = message(kind, "shop");
+            document["resource"] = json!({"typeId": type_id, "id": "x"});
+            document.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            match Notification::read(document).unwrap().subject(OURS) {
+                Subject::Route(route) => route.strip_prefix("commercetools.").unwrap(),
+                Subject::Skip(..) => "",
+            }
+        };
+        let plain = |type_id: &str, kind: &str| routed(type_id, kind, json!({}));
+        assert_eq!(routed("order", "OrderStateChanged", json!({"orderState": "Cancelled"})), "order-cancelled");
+        assert_eq!(routed("order", "OrderStateChanged", json!({"orderState": "Complete"})), "order-changed");
+        for kind in ["OrderBillingAddressSet", "OrderEditApplied", "OrderPaymentAdded", "OrderCustomFieldRemoved"] {
+            assert_eq!(plain("order", kind), "order-changed", "{kind}");
+        }
+        for kind in [
+            "OrderShipmentStateChanged",
+            "DeliveryAdded",
+            "ParcelTrackingDataUpdated",
+            "ReturnInfoAdded",
+            "LineItemStateTransition",
+            "OrderReturnShipmentStateChanged",
+        ] {
+            assert_eq!(plain("order", kind), "", "{kind}");
+        }
+        assert_eq!(plain("order", "OrderDeleted"), "order-deleted");
+        assert_eq!(plain("payment", "PaymentTransactionStateChanged"), "payment-changed");
+        assert_eq!(plain("payment", "PaymentInteractionAdded"), "");
+        assert_eq!(plain("customer", "CustomerEmailChanged"), "customer-changed");
+        assert_eq!(plain("customer", "CustomerDeleted"), "customer-deleted");
+        for kind in ["CustomerPasswordUpdated", "CustomerEmailTokenCreated", "CustomerGroupSet"] {
+            assert_eq!(plain("customer", kind), "", "{kind}");
+        }
     }
 
     #[test]

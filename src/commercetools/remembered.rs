@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::action::{Item, ParcelMeasurements, TrackingData};
 use super::known::Reference;
 
 /// A compact copy of an Order.
@@ -40,9 +41,8 @@ pub struct RememberedOrder {
     /// One entry for `Single`, one per shipping for `Multiple`, none before shipping is chosen.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shipping: Vec<Shipping>,
-    /// As answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub return_info: Vec<Value>,
+    pub return_info: Vec<ReturnInfo>,
 }
 
 impl RememberedOrder {
@@ -55,6 +55,11 @@ impl RememberedOrder {
     /// What a sentence calls it: the order number, else the id.
     pub fn label(&self) -> &str {
         self.order_number.as_deref().unwrap_or(&self.id)
+    }
+
+    /// The Deliveries of all its shippings.
+    pub fn deliveries(&self) -> impl Iterator<Item = &Delivery> {
+        self.shipping.iter().flat_map(|shipping| &shipping.deliveries)
     }
 }
 
@@ -71,6 +76,9 @@ pub struct RememberedLineItem {
     pub state: Vec<ItemState>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub custom: Option<Custom>,
+    /// Keys of the shippings its units go with; only with shipping mode `Multiple`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shipping_keys: Vec<String>,
 }
 
 /// So many units are in that State.
@@ -105,9 +113,67 @@ pub struct Shipping {
     /// Only with shipping mode `Multiple`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shipping_key: Option<String>,
-    /// Deliveries with their Parcels, as answered.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub deliveries: Vec<Value>,
+    pub deliveries: Vec<Delivery>,
+}
+
+/// A Delivery, without its address.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Delivery {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<Item>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parcels: Vec<Parcel>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<Custom>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parcel {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurements: Option<ParcelMeasurements>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking_data: Option<TrackingData>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub items: Vec<Item>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom: Option<Custom>,
+}
+
+/// One return.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReturnInfo {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_tracking_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub return_date: Option<String>,
+    #[serde(default)]
+    pub items: Vec<ReturnItem>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReturnItem {
+    pub id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    pub quantity: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_item_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub custom_line_item_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<String>,
+    pub shipment_state: String,
+    pub payment_state: String,
 }
 
 impl From<Answer> for RememberedOrder {
@@ -145,6 +211,12 @@ impl From<AnswerLineItem> for RememberedLineItem {
             quantity: item.quantity,
             state: item.state,
             custom: item.custom,
+            shipping_keys: item
+                .shipping_details
+                .into_iter()
+                .flat_map(|details| details.targets)
+                .filter_map(|target| target.shipping_method_key)
+                .collect(),
         }
     }
 }
@@ -172,10 +244,11 @@ struct Answer {
     #[serde(default)]
     shipping: Vec<AnswerShipping>,
     #[serde(default)]
-    return_info: Vec<Value>,
+    return_info: Vec<ReturnInfo>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct AnswerLineItem {
     id: String,
     key: Option<String>,
@@ -183,6 +256,19 @@ struct AnswerLineItem {
     quantity: i64,
     state: Vec<ItemState>,
     custom: Option<Custom>,
+    shipping_details: Option<ShippingDetails>,
+}
+
+#[derive(Deserialize)]
+struct ShippingDetails {
+    #[serde(default)]
+    targets: Vec<ShippingTarget>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ShippingTarget {
+    shipping_method_key: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -193,7 +279,7 @@ struct AnswerVariant {
 #[derive(Deserialize)]
 struct AnswerShippingInfo {
     #[serde(default)]
-    deliveries: Vec<Value>,
+    deliveries: Vec<Delivery>,
 }
 
 #[derive(Deserialize)]
@@ -223,7 +309,9 @@ mod tests {
                 "id": "c-1", "slug": "wrap", "quantity": 1,
                 "state": [{"quantity": 1, "state": {"typeId": "state", "id": "s-0"}}],
             }],
-            "shippingInfo": {"shippingMethodName": "Standard", "deliveries": [{"id": "d-1", "parcels": []}]},
+            "shippingInfo": {"shippingMethodName": "Standard", "deliveries": [
+                {"id": "d-1", "items": [{"id": "l-1", "quantity": 3}], "parcels": [], "address": {"city": "someone@example.com"}},
+            ]},
             "syncInfo": [{"channel": {"typeId": "channel", "id": "ch-1"}, "externalId": "6469", "syncedAt": "2026-11-20T09:00:01.000Z"}],
             "returnInfo": [{"items": []}],
         })
@@ -237,10 +325,7 @@ mod tests {
         assert!(!stored.contains("someone@example.com"));
         assert_eq!(order.line_items[0].sku.as_deref(), Some("SHIRT-RED-M"));
         assert_eq!(order.custom_line_items[0].sku, None);
-        assert_eq!(
-            order.shipping,
-            [Shipping { shipping_key: None, deliveries: vec![json!({"id": "d-1", "parcels": []})] }]
-        );
+        assert_eq!(order.deliveries().next().unwrap().items, [Item { id: "l-1".to_owned(), quantity: 3 }]);
     }
 
     #[test]
@@ -253,7 +338,7 @@ mod tests {
             {"shippingKey": "b"},
         ]);
         let order = RememberedOrder::from_answer(&answer).unwrap();
-        assert_eq!(order.shipping[0].deliveries, [json!({"id": "d-1"})]);
+        assert_eq!(order.shipping[0].deliveries[0].id, "d-1");
         assert_eq!(order.shipping[1], Shipping { shipping_key: Some("b".to_owned()), deliveries: vec![] });
     }
 

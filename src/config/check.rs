@@ -12,7 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::environment;
 use super::load::Loaded;
-use super::model::{Connection, Signature};
+use super::model::{Connection, Signature, StockWrite};
 use super::node::{Origin, join};
 use super::problem::{Problem, Problems};
 use super::secret::Lookup;
@@ -223,7 +223,8 @@ impl Findings<'_> {
         let is_fast = config.simulation.speed != 1.0;
         let urls = config.connections.iter().flat_map(|connection| {
             let (commercetools, fluent) = (&connection.commercetools, &connection.fluent);
-            [commercetools.api_url(), commercetools.auth_url(), fluent.base_url()]
+            let import = imports(connection).then(|| commercetools.import_url());
+            [commercetools.api_url(), commercetools.auth_url(), fluent.base_url()].into_iter().chain(import)
         });
         let queues = config.intake.sqs.iter().map(|queue| queue.endpoint.clone().unwrap_or(queue.queue_url.clone()));
         let clouds = config.simulation.clouds.clone();
@@ -320,6 +321,12 @@ fn http_url(text: &str) -> Option<Url> {
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
     host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// May this connection write stock through the Import API?
+fn imports(connection: &Connection) -> bool {
+    let inventory = &connection.inventory;
+    inventory.enabled && !inventory.pairs.is_empty() && inventory.write != StockWrite::Http
 }
 
 /// Does this connection accept webhooks that nobody signed?

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::value::Span;
+use super::value::{Rate, Span};
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -22,10 +22,12 @@ pub struct Money {
     pub unit_scale: u32,
 }
 
-/// C 4.6, as far as an order needs a customer.
+/// C 4.6.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Customer {
+    pub enabled: bool,
+    pub sync: CustomerSync,
     /// Tokens `{id} {email} {customer_number} {key}`.
     pub username_pattern: String,
     /// Take over a Fluent customer with the same email and without a foreign `commercetoolsId`.
@@ -38,6 +40,28 @@ pub struct Customer {
     pub promotion_opt_in: PromotionOptIn,
     pub addresses: CustomerAddresses,
     pub attributes: Vec<AttributeRule>,
+    /// What a deleted customer means for Fluent.
+    pub on_delete: CustomerDeleted,
+    /// The same where the deletion asks for erasure.
+    pub on_erasure: CustomerDeleted,
+    /// Pause between two looks at commercetools; `0s` = none.
+    pub poll: Span,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CustomerSync {
+    All,
+    /// Only customers that an order brought to Fluent are kept up to date.
+    OnOrder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CustomerDeleted {
+    Ignore,
+    /// Name, phone, email and address attributes become empty; Fluent cannot delete.
+    Anonymise,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -87,14 +111,20 @@ pub struct Order {
     /// Order states that are taken.
     pub states: Vec<String>,
     pub hold_until_payment_state: Vec<String>,
+    /// Keys of workflow states an order waits for.
     pub hold_until_states: Vec<String>,
     /// Tokens `{type} {order_number} {id} {store}`.
     pub ref_pattern: String,
     /// Patterns an order of another connector may have.
     pub adopt_ref_patterns: Vec<String>,
     pub types: OrderTypes,
-    /// Delivery of HD orders.
+    /// Orders with several deliveries.
+    pub multi: Multi,
+    /// Home deliveries.
     pub hd: Delivery,
+    /// Deliveries that the customer collects.
+    pub cc: Delivery,
+    pub pickup: Pickup,
     /// Shipping method key or name → what differs.
     pub shipping_methods: BTreeMap<String, ShippingMethod>,
     pub price_basis: PriceBasis,
@@ -118,14 +148,122 @@ pub struct Order {
     pub country: CountryForm,
     pub delivery_instruction_field: Option<String>,
     pub send_delivery_window: bool,
+    /// What a deleted order means for Fluent.
+    pub on_delete: OrderDeleted,
     /// Pause between two looks at commercetools; `0s` = none.
     pub poll: Span,
+    /// The same for payments.
+    pub payment_poll: Span,
 }
 
+/// Names of the order types in Fluent.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "UPPERCASE")]
 pub struct OrderTypes {
     pub hd: String,
+    pub cc: String,
+    pub multi: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Multi {
+    Send,
+    /// For retailers without a MULTI workflow.
+    Reject,
+}
+
+/// Where the customer collects.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Pickup {
+    /// Custom field with the ref of the location: of the shipping, the order or a line item.
+    pub custom_field: String,
+    /// Else the key of the one supply channel that all lines share.
+    pub from_supply_channel: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OrderDeleted {
+    Ignore,
+    /// As if it had been cancelled.
+    Cancel,
+}
+
+/// C 7.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderChange {
+    pub enabled: bool,
+    /// What happens when lines, prices or totals changed.
+    pub lines: ChangedLines,
+    /// Event of `lines: event`.
+    pub event_name: String,
+    /// Fluent statuses in which addresses, contacts and pickup locations may still change.
+    pub editable_statuses: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangedLines {
+    /// Parked with the difference; a person decides.
+    Report,
+    /// Sent as an event, for retailers with a ruleset.
+    Event,
+    Ignore,
+}
+
+/// C 8.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderCancel {
+    pub enabled: bool,
+    /// Event of the Fluent workflow.
+    pub event_name: String,
+    pub mode: EventMode,
+    /// Keys of workflow states that mean cancelled, beside `orderState`.
+    pub state_keys: Vec<String>,
+    /// Fluent statuses of a cancelled order.
+    pub cancelled_statuses: Vec<String>,
+    /// Custom field of the order with the reason; `null` = none.
+    pub reason_field: Option<String>,
+    /// How long the Fluent order may keep its status after the event was accepted.
+    pub confirm_within: Span,
+}
+
+/// C 9.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrderBackfill {
+    pub enabled: bool,
+    pub mode: BackfillMode,
+    /// Length of a window by `createdAt`.
+    pub window: Span,
+    /// Order states that are taken.
+    pub states: Vec<String>,
+    /// Shipment states that are taken; an order without one is taken, too.
+    pub shipment_states: Vec<String>,
+    /// Orders handed on, `5/s`.
+    pub rate: Rate,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum BackfillMode {
+    /// Links orders that are in Fluent already; never creates one.
+    AdoptOnly,
+    /// Creates what Fluent lacks, once the number of orders is confirmed.
+    Create,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum EventMode {
+    /// Fluent answers with the outcome.
+    Sync,
+    /// Fluent takes it; its outcome is looked up.
+    Async,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -138,10 +276,23 @@ pub struct Delivery {
 #[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ShippingMethod {
-    /// Instead of the one of `hd`.
+    /// `CC`: the customer collects, whatever else is known.
+    pub order_type: Option<DeliveryKind>,
+    /// Instead of the one of `hd` or `cc`.
     pub fulfilment_type: Option<String>,
-    /// Instead of the one of `hd`.
+    /// Instead of the one of `hd` or `cc`.
     pub delivery_type: Option<String>,
+    /// Where the customer collects, if the order does not say.
+    pub pickup_location_ref: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DeliveryKind {
+    /// Home delivery.
+    Hd,
+    /// Click and collect.
+    Cc,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -222,6 +373,14 @@ pub struct CustomTypes {
     #[schemars(range(min = 1))]
     pub max_length: usize,
     pub order: CustomType,
+    /// On Line Items.
+    pub line_item: CustomType,
+    /// On Deliveries.
+    pub delivery: CustomType,
+    /// On Parcels.
+    pub parcel: CustomType,
+    /// On Channels.
+    pub channel: CustomType,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -250,6 +409,12 @@ pub struct OrderStatus {
     pub shipment: Axis,
     pub payment: Axis,
     pub workflow_state: WorkflowState,
+    /// Some, but not all fulfilments were shipped: shipmentState Partial.
+    pub partial_from_fulfilments: bool,
+    /// Fulfilment statuses that mean shipped.
+    pub shipped_statuses: Vec<String>,
+    /// Consignment statuses that mean delivered; empty = nothing is concluded from them.
+    pub delivered_consignment_statuses: Vec<String>,
     /// Steps back that are allowed.
     pub allow_back: Vec<AllowBack>,
     /// The poll twin of the order webhook.

@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 
 pub use super::catalogue::*;
 pub use super::flows::*;
+pub use super::fulfilment::*;
 pub use super::intake::*;
 use super::node::{join, join_item};
+pub use super::stock::*;
 use super::value::{Network, Pace, Rate, Secret, Share, Size, Span};
 
 /// Everything the daemon is told.
@@ -121,6 +123,8 @@ pub struct Database {
     pub migrate: Migrate,
     /// How much one commit may gather.
     pub group_commit: GroupCommit,
+    /// Below so much free space on the disk of a SQLite file nothing is taken in.
+    pub disk_reserve: Size,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
@@ -171,14 +175,30 @@ pub struct Connection {
     pub customer: Customer,
     /// Orders.
     pub order: Order,
+    /// Changes of orders that Fluent has.
+    pub order_change: OrderChange,
+    /// Cancellations.
+    pub order_cancel: OrderCancel,
+    /// Orders from before this connection's time.
+    pub order_backfill: OrderBackfill,
     /// Updates of commercetools orders.
     pub order_update: OrderUpdate,
     /// Custom types we write.
     pub custom_types: CustomTypes,
     /// Order status.
     pub order_status: OrderStatus,
+    /// Fulfilments.
+    pub fulfilment: Fulfilment,
+    /// Consignments.
+    pub consignment: Consignment,
+    /// Returns.
+    pub returns: Returns,
     /// Link from a commercetools order to its Fluent order.
     pub order_link: OrderLink,
+    /// Locations.
+    pub location: Location,
+    /// Stock.
+    pub inventory: Inventory,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -192,6 +212,8 @@ pub struct CommercetoolsRemote {
     pub api_url: Option<String>,
     /// Wins over the region.
     pub auth_url: Option<String>,
+    /// Wins over the region.
+    pub import_url: Option<String>,
     pub client_id: String,
     pub client_secret: Secret,
     /// Scopes asked for; empty = all of the client.

@@ -17,6 +17,11 @@ impl CommercetoolsRemote {
         self.url(self.auth_url.as_deref(), "auth")
     }
 
+    /// Base of the Import API without the project key, without a slash at the end.
+    pub fn import_url(&self) -> String {
+        self.url(self.import_url.as_deref(), "import")
+    }
+
     fn url(&self, given: Option<&str>, host: &str) -> String {
         // `check` refuses a connection that has neither a region nor both URLs.
         let region = self.region.as_deref().unwrap_or_default();

@@ -1,4 +1,5 @@
-//! The store's trouble ends by itself: while there is some, a write is tried until it is on disk.
+//! The store's trouble: a disk that becomes low is noticed before it is full, and trouble ends by itself.
+//! While there is some, a write is tried until it is on disk.
 
 use std::time::Duration;
 
@@ -11,12 +12,24 @@ use crate::store::{Store, Urgency};
 /// Between two tries.
 const TRY: Duration = Duration::from_millis(500);
 
-/// Ends the store's trouble when it is over, until `ended`.
+/// Between two looks at the disk.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Looks at the disk, and ends the store's trouble when it is over, until `ended`.
 pub async fn watch(app: App, ended: CancellationToken) {
     let store = app.store();
     loop {
-        tokio::select! { () = store.troubled() => {}, () = ended.cancelled() => return }
+        tokio::select! { () = troubled(store) => {}, () = ended.cancelled() => return }
         tokio::select! { () = over(store) => store.recovered(), () = ended.cancelled() => return }
+    }
+}
+
+/// Returns when something failed, or the disk is low.
+async fn troubled(store: &Store) {
+    while store.look_at_disk().is_ok() {
+        #[expect(clippy::disallowed_methods, reason = "a disk fills up in real time, also in a story")]
+        let look = tokio::time::sleep(LOOK);
+        tokio::select! { () = store.troubled() => return, () = look => {} }
     }
 }
 
@@ -27,7 +40,8 @@ async fn over(store: &Store) {
         #[expect(clippy::disallowed_methods, reason = "a database in trouble is real, also in a story")]
         tokio::time::sleep(TRY).await;
         let write = store.write(Urgency::Urgent, |tx| async move { tx.prove_writable().await }.boxed());
-        let failures = write.await.ok().and_then(|()| store.trouble()).map(|trouble| trouble.failures);
+        let written = write.await.and_then(|()| store.look_at_disk());
+        let failures = written.ok().and_then(|()| store.trouble()).map(|trouble| trouble.failures);
         if failures.is_some() && failures == proved {
             return;
         }

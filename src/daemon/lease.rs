@@ -6,9 +6,9 @@ use uuid::Uuid;
 
 use super::limits;
 use crate::app::App;
-use crate::clock::Clock;
+use crate::clock::{Clock, Millis};
 use crate::config::Config;
-use crate::store::{DEATHS, Reclaimed, Result, Store, Urgency};
+use crate::store::{DEATHS, Lease, Reclaimed, Result, Store, Urgency};
 
 /// Registers this daemon and frees what its predecessor held: an instance has one daemon, so whoever
 /// held the lease is gone, and nothing waits for it to run out.
@@ -22,9 +22,8 @@ pub async fn take_over(store: &Store, config: &Config, clock: &Clock, id: Uuid) 
         .write(Urgency::Urgent, move |tx| {
             async move {
                 tx.prove_writable().await?;
-                let mut dead = tx.expire_leases().await?;
-                dead.extend(tx.take_lease(&instance, id, until).await?);
-                let reclaimed = tx.reclaim(&dead).await?;
+                let before = tx.take_lease(&instance, id, until).await?;
+                let reclaimed = tx.reclaim(before.as_slice()).await?;
                 Ok((reclaimed, tx.follow_clock_back().await?))
             }
             .boxed()
@@ -60,6 +59,7 @@ pub async fn heartbeat(app: App, id: Uuid, ended: CancellationToken) {
     let pulse = app.pulses().join("heartbeat");
     let third = (lease / 3).as_millis() as i64;
     let mut next = app.clock().now() + third;
+    let mut seen = Seen::default();
     loop {
         pulse.turn();
         tokio::select! {
@@ -69,27 +69,51 @@ pub async fn heartbeat(app: App, id: Uuid, ended: CancellationToken) {
         }
         let now = app.clock().now();
         next = now + third;
-        let until = now + lease.as_millis() as i64;
-        let instance = instance.clone();
+        let length = lease.as_millis() as i64;
+        let (instance, last_seen) = (instance.clone(), seen.clone());
         let renewed = app
             .store()
             .write(Urgency::Urgent, move |tx| {
                 async move {
-                    tx.take_lease(&instance, id, until).await?;
-                    let dead = tx.expire_leases().await?;
-                    Ok((tx.reclaim(&dead).await?, tx.live_daemons(now).await?))
+                    tx.take_lease(&instance, id, now + length).await?;
+                    let seen = last_seen.look(tx.leases().await?, now);
+                    let mut dead = Vec::new();
+                    for lease in seen.silent(id, now - length) {
+                        dead.extend(tx.bury(lease).await?.then_some(lease.daemon));
+                    }
+                    Ok((tx.reclaim(&dead).await?, tx.live_daemons().await?, seen))
                 }
                 .boxed()
             })
             .await;
         match renewed {
-            Ok((reclaimed, daemons)) => {
+            Ok((reclaimed, daemons, now_seen)) => {
+                seen = now_seen;
                 limits::share(&app, daemons);
                 tell(reclaimed);
             }
             Err(error) if error.is_trouble() => tracing::debug!("the lease could not be renewed: {error}"),
             Err(error) => tracing::warn!("the lease could not be renewed: {error}"),
         }
+    }
+}
+
+/// Leases as this daemon saw them, each with when it first saw it like that, by its own clock, which
+/// never jumps: a daemon is dead when its lease did not move for as long as a lease lasts, whatever
+/// its machine takes for the time.
+#[derive(Clone, Default)]
+struct Seen(Vec<(Lease, Millis)>);
+
+impl Seen {
+    fn look(&self, leases: Vec<Lease>, now: Millis) -> Self {
+        let since = |lease: &Lease| self.0.iter().find(|(before, _)| before == lease).map_or(now, |(_, since)| *since);
+        Self(leases.into_iter().map(|lease| (lease.clone(), since(&lease))).collect())
+    }
+
+    /// Those of others that have not moved since before this time.
+    fn silent(&self, own: Uuid, before: Millis) -> impl Iterator<Item = &Lease> {
+        let silent = move |(lease, since): &&(Lease, Millis)| lease.daemon != own && *since < before;
+        self.0.iter().filter(silent).map(|(lease, _)| lease)
     }
 }
 
@@ -117,4 +141,27 @@ fn instance(store: &Store, config: &Config, id: Uuid) -> String {
         return id.to_string();
     }
     format!("{}:{}", host.join("/"), config.server.admin_socket.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_that_stands_still_is_silent_whatever_time_it_names() {
+        let [own, ahead, behind]: [Uuid; 3] = [(); 3].map(|()| Uuid::now_v7());
+        let lease = |daemon, until| Lease { daemon, until };
+        let silent = |seen: &Seen, before| seen.silent(own, before).map(|lease| lease.daemon).collect::<Vec<_>>();
+        // One machine is a day ahead, one a day behind; both live at first.
+        let (day, first) = (86_400_000, 1_000);
+        let all = [lease(own, 61_000), lease(ahead, day), lease(behind, -day)];
+        let seen = Seen::default().look(all.to_vec(), first);
+        assert_eq!(silent(&seen, first), Vec::<Uuid>::new(), "just seen");
+        let seen = seen.look(vec![lease(own, 81_000), lease(ahead, day), lease(behind, 20_000 - day)], first + 20_000);
+        assert_eq!(silent(&seen, first), Vec::<Uuid>::new(), "not yet for as long as a lease");
+        assert_eq!(silent(&seen, first + 1), [ahead], "though its lease ends in a day");
+        // It was only slow: what moves is seen anew.
+        let seen = seen.look(vec![lease(own, 101_000), lease(ahead, day + 20_000)], first + 40_000);
+        assert_eq!(silent(&seen, first + 40_000), Vec::<Uuid>::new());
+    }
 }

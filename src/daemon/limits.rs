@@ -16,7 +16,7 @@ const EVERY: Duration = Duration::from_secs(5);
 /// Starts where the last daemon was.
 pub async fn recall(app: &App) -> Result<()> {
     let mut db = app.store().read().await?;
-    share(app, db.live_daemons(app.clock().now()).await?);
+    share(app, db.live_daemons().await?);
     for connection in app.connections() {
         for (platform, remote) in connection.remotes() {
             let stored = db.setting(&connection.config.name, &setting(platform)).await?;

@@ -1,9 +1,11 @@
 //! Client of the Fluent platform: GraphQL, where an error in a 200 is a failure
 //! (platform-fluent.md 1, 2).
 
-use std::collections::HashMap;
-use std::sync::Arc;
+mod event;
+
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -16,7 +18,7 @@ use serde_json::json;
 use serde_json::value::RawValue;
 
 use super::operation::{self, Operation};
-use crate::clock::Millis;
+use crate::clock::{Clock, Millis};
 use crate::config::model::FluentRemote;
 use crate::failure::Class;
 use crate::fluent::model::{Connection, OrderHeader, OrderHeaders, OrderItem, VariantRefs};
@@ -26,6 +28,12 @@ use crate::remote::{Answer, Call, Coalescer, Credential, Error, Grant, Kind, Rem
 const BODY: usize = 1900 * 1024;
 /// Most headers or SKUs of one look-up.
 const BATCH: usize = 50;
+/// How long it is believed that a variant exists, in milliseconds (C 5.4); Fluent deletes none.
+const BELIEVED: Millis = 600_000;
+/// Most variants that are remembered.
+const VARIANTS: usize = 100_000;
+/// How long the name of a location is believed, in milliseconds (F 6.1).
+const LOCATION: Millis = 3_600_000;
 
 /// An account and retailer, seen on behalf of one call. Cheap to clone.
 #[derive(Clone)]
@@ -44,6 +52,13 @@ struct Account {
     catalogue: String,
     /// `Date` of the last answer; polls end their windows by it.
     date: AtomicI64,
+    clock: Clock,
+    /// Variants that exist, and until when that is believed.
+    known: Mutex<HashMap<String, Millis>>,
+    /// Names of locations by ref, with the time until which they are believed; `None` = it has none.
+    locations: Mutex<HashMap<String, (Millis, Option<String>)>>,
+    /// Texts of operations whose pages had to become smaller.
+    smaller: Mutex<HashMap<&'static str, Arc<str>>>,
 }
 
 impl Client {
@@ -52,7 +67,7 @@ impl Client {
     /// # Errors
     /// When the HTTP client cannot be built.
     pub fn new(config: &FluentRemote, terms: Terms) -> anyhow::Result<Self> {
-        let clock = terms.clock.clone();
+        let (clock, now) = (terms.clock.clone(), terms.clock.clone());
         let remote = Arc::new(Remote::new("Fluent", config.timeout.0, terms, is_too_fast)?);
         let (asking, login) = (remote.clone(), config.clone());
         let credential = Credential::new(clock, move || grant(asking.clone(), login.clone()).boxed());
@@ -63,6 +78,10 @@ impl Client {
             retailer: config.retailer_id,
             catalogue: config.product_catalogue.reference.clone(),
             date: AtomicI64::new(0),
+            clock: now,
+            known: Mutex::default(),
+            locations: Mutex::default(),
+            smaller: Mutex::default(),
         });
         let (reading, looking) = (account.clone(), account.clone());
         let call = Call { lane: "order".into(), correlation: String::new() };
@@ -97,6 +116,35 @@ impl Client {
         self.account.run(&self.call, operation, variables).await
     }
 
+    /// Our retailer's id.
+    pub fn retailer(&self) -> u64 {
+        self.account.retailer
+    }
+
+    /// Which of these locations are not known, or were asked for too long ago.
+    pub(super) fn unknown_locations(&self, refs: &[String]) -> Vec<String> {
+        let (now, known) = (self.account.clock.now(), lock(&self.account.locations));
+        let is_known = |reference: &&String| known.get(*reference).is_some_and(|(until, _)| now < *until);
+        refs.iter().filter(|reference| !is_known(reference)).cloned().collect()
+    }
+
+    /// Believes these names for an hour (F 6.1), also that those without a name have none.
+    pub(super) fn keep_locations(&self, asked: Vec<String>, mut names: BTreeMap<String, Option<String>>) {
+        let until = self.account.clock.now() + LOCATION;
+        let rows = asked.into_iter().map(|reference| {
+            let name = names.remove(&reference).flatten();
+            (reference, (until, name))
+        });
+        lock(&self.account.locations).extend(rows);
+    }
+
+    /// The names that are known.
+    pub(super) fn known_locations(&self, refs: &[String]) -> BTreeMap<String, String> {
+        let known = lock(&self.account.locations);
+        let name = |reference: &String| Some((reference.clone(), known.get(reference)?.1.clone()?));
+        refs.iter().filter_map(name).collect()
+    }
+
     /// Header of an order by its ref; batched with others.
     ///
     /// # Errors
@@ -107,13 +155,22 @@ impl Client {
         self.headers.find((call, reference.to_owned())).await
     }
 
-    /// Does a variant product with this ref exist? Batched with others.
+    /// Does a variant product with this ref exist? Batched with others; that it does is believed for ten
+    /// minutes.
     ///
     /// # Errors
     /// As for [`Client::run`].
     pub async fn variant_exists(&self, sku: &str) -> Result<bool, Error> {
+        let now = self.account.clock.now();
+        if self.account.known().get(sku).is_some_and(|until| now < *until) {
+            return Ok(true);
+        }
         let call = Call { lane: self.call.lane.clone(), correlation: String::new() };
-        Ok(self.variants.find((call, sku.to_owned())).await?.is_some())
+        let found = self.variants.find((call, sku.to_owned())).await?.is_some();
+        if found {
+            self.account.remember(sku, now);
+        }
+        Ok(found)
     }
 
     /// The items of an order after a cursor, or all of them; page by page.
@@ -157,7 +214,30 @@ impl Client {
     }
 }
 
+/// A request before it has a token.
+struct Asked {
+    name: &'static str,
+    method: Method,
+    path: String,
+    body: Option<Vec<u8>>,
+    write: bool,
+}
+
 impl Account {
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Millis>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn remember(&self, sku: &str, now: Millis) {
+        let mut known = self.known();
+        if known.len() >= VARIANTS {
+            known.retain(|_, until| now < *until);
+        }
+        if known.len() < VARIANTS {
+            known.insert(sku.to_owned(), now + BELIEVED);
+        }
+    }
+
     async fn order_headers(
         self: Arc<Self>,
         keys: Vec<(Call, String)>,
@@ -200,19 +280,34 @@ impl Account {
             #[serde(rename = "operationName")]
             operation_name: &'a str,
         }
-        let body = Body { query: operation.text, variables, operation_name: operation.name };
-        let body = serde_json::to_vec(&body).map_err(|error| {
-            refused(0, "", format!("The variables of {} cannot be written as JSON: {error}", operation.name))
-        })?;
-        if body.len() > BODY {
-            return Err(refused(413, "", format!("{} is too large for one Fluent call.", operation.name)));
+        loop {
+            let text = lock(&self.smaller).get(operation.name).cloned().unwrap_or_else(|| operation.text.into());
+            let body = Body { query: &text, variables: &variables, operation_name: operation.name };
+            let body = serde_json::to_vec(&body).map_err(|error| {
+                refused(0, "", format!("The variables of {} cannot be written as JSON: {error}", operation.name))
+            })?;
+            if body.len() > BODY {
+                return Err(refused(413, "", format!("{} is too large for one Fluent call.", operation.name)));
+            }
+            let asked = Asked {
+                name: operation.name,
+                method: Method::POST,
+                path: "/graphql".into(),
+                body: Some(body),
+                write: operation.write,
+            };
+            let answer = self.send(call, asked).await?;
+            match (judged(operation, &answer), operation::with_smaller_pages(&text)) {
+                (Err(error), Some(smaller)) if error.code == "C0001E" && !operation.write => {
+                    lock(&self.smaller).insert(operation.name, smaller.into());
+                }
+                (judged, _) => return judged,
+            }
         }
-        let answer = self.send(call, operation, body).await?;
-        judged(operation, &answer)
     }
 
     /// Sends with a valid token; a refused token is replaced once.
-    async fn send(&self, call: &Call, operation: &Operation, body: Vec<u8>) -> Result<Answer, Error> {
+    async fn send(&self, call: &Call, asked: Asked) -> Result<Answer, Error> {
         let mut renewed = false;
         loop {
             let token = self.credential.token().await?;
@@ -223,12 +318,12 @@ impl Account {
                 headers.insert(AUTHORIZATION, value);
             }
             let request = Request {
-                operation: operation.name,
-                method: Method::POST,
-                url: format!("{}/graphql", self.root),
+                operation: asked.name,
+                method: asked.method.clone(),
+                url: format!("{}{}", self.root, asked.path),
                 headers,
-                body: Some(body.clone()),
-                write: operation.write,
+                body: asked.body.clone(),
+                write: asked.write,
                 call,
             };
             let answer = self.remote.send(request).await?;
@@ -438,4 +533,8 @@ fn ended(message: &str) -> String {
 
 fn refused(status: u16, code: &str, sentence: String) -> Error {
     Error { kind: Kind::Refused, status, code: code.into(), sentence, after: None }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

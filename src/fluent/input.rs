@@ -59,7 +59,7 @@ pub struct UpdateCustomerInput {
     pub attributes: Vec<AttributeInput>,
 }
 
-/// `createOrder`, for an order with one fulfilment choice.
+/// `createOrder`: with one fulfilment choice, or with several.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CreateOrderInput {
@@ -76,7 +76,10 @@ pub struct CreateOrderInput {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub total_tax_price: Option<Decimal>,
     pub items: Vec<CreateOrderItemWithOrderInput>,
-    pub fulfilment_choice: CreateFulfilmentChoiceWithOrderInput,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fulfilment_choice: Option<CreateFulfilmentChoiceWithOrderInput>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub fulfilment_choices: Vec<CreateFulfilmentChoiceWithOrderInput>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub billing_address: Option<CreateOrderBillingAddressInput>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -92,6 +95,9 @@ pub struct CreateOrderItemWithOrderInput {
     pub reference: String,
     pub product_ref: String,
     pub product_catalogue_ref: String,
+    /// Which of several choices it belongs to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fulfilment_choice_ref: Option<String>,
     pub quantity: i32,
     /// List price of one, before discounts.
     pub price: Decimal,
@@ -116,6 +122,9 @@ pub struct CreateOrderItemWithOrderInput {
 pub struct CreateFulfilmentChoiceWithOrderInput {
     #[serde(rename = "ref")]
     pub reference: String,
+    /// `HD` or `CC`, in a MULTI order.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
     /// `HD_PFS`, `HD_PFDC` …
     pub fulfilment_type: String,
     /// `STANDARD`, `EXPRESS`, `OVERNIGHT` …
@@ -140,7 +149,12 @@ pub struct CreateFulfilmentChoiceWithOrderInput {
     pub deliver_after: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deliver_before: Option<String>,
-    pub delivery_address: CreateCustomerAddressInput,
+    /// Ref of the location where the customer collects.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pickup_location_ref: Option<String>,
+    /// Of home deliveries.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_address: Option<CreateCustomerAddressInput>,
 }
 
 /// An address with a ref of its own.

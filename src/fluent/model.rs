@@ -5,6 +5,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::fulfilment::Fulfilment;
+
 /// A page of a list. `PageInfo` has no end cursor: the next page starts after the last edge.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -81,6 +83,9 @@ pub struct Order {
     /// Absent in the lists.
     #[serde(default)]
     pub attributes: Option<Vec<Attribute>>,
+    /// Only where they were asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fulfilments: Option<Connection<Fulfilment>>,
 }
 
 impl Order {
@@ -98,6 +103,8 @@ impl Order {
 /// What an item of an order says about what was ordered.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct OrderItem {
+    #[serde(default)]
+    pub id: Option<String>,
     #[serde(rename = "ref")]
     pub reference: Option<String>,
     pub quantity: i64,
@@ -106,7 +113,7 @@ pub struct OrderItem {
 }
 
 /// The product of an item: a SKU.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProductRef {
     #[serde(rename = "ref")]
     pub reference: String,

@@ -24,8 +24,15 @@ use crate::store::{Ending, Put, Source};
 pub const BODY: usize = 256 * 1024;
 
 /// Routes that webhooks feed: entity type and default contract names (F 1.3).
-const FEEDS: &[(&str, &str, &[&str])] =
-    &[("fluent.order-updated", "ORDER", &["fc.connect.order.webhook.status-update"])];
+const FEEDS: &[(&str, &str, &[&str])] = &[
+    ("fluent.order-updated", "ORDER", &["fc.connect.order.webhook.status-update"]),
+    ("fluent.fulfilment-updated", "FULFILMENT", &["fc.connect.fulfilment.webhook.status-update"]),
+    ("fluent.consignment-updated", "CONSIGNMENT", &["fc.connect.consignment.webhook.status-update"]),
+    ("fluent.return-updated", "RETURN_ORDER", &["fc.connect.return.webhook.status-update"]),
+    ("fluent.location-updated", "LOCATION", &["fc.connect.location.create", "fc.connect.location.update"]),
+    // Fluent advises against webhooks for stock; who sends them names them.
+    ("fluent.position-updated", "VIRTUAL_POSITION", &[]),
+];
 
 type Answer = Result<Json<Value>, Problem>;
 
@@ -84,8 +91,8 @@ async fn accept(
         .map_err(|error| Problem::malformed(format!("This is not a Fluent webhook: {error}.")))?;
     let Some(connection) = candidates.iter().find(|connection| owns(connection, &webhook)) else {
         return Err(Problem::not_found(format!(
-            "No connection has account {} and retailer {}.",
-            webhook.account_id, webhook.retailer_id
+            "Webhook {} is for Fluent account {}, retailer {}, which no connection serves.",
+            webhook.name, webhook.account_id, webhook.retailer_id
         )));
     };
     if !signed.contains(&connection.config.name.as_str()) {
@@ -190,7 +197,13 @@ async fn store(
     });
     let (route, unrouted) = match route(connection, &webhook) {
         Some(route) => (route, None),
-        None => ("fluent.unrouted", Some(format!("webhook.no_route: {} is bound to no route.", webhook.name))),
+        None => {
+            let (name, entity) = (&webhook.name, &webhook.entity_type);
+            let why = format!(
+                "Webhook {name} ({entity}) has no route; add the name to webhooks.names if it should be handled."
+            );
+            ("fluent.unrouted", Some(why))
+        }
     };
     let mut draft =
         queue.draft(&connection.config.name, route, &key, Source::Webhook).payload(payload).body(body.to_vec());

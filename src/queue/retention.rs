@@ -28,6 +28,8 @@ async fn prune(app: App, message: Message) -> Outcome {
     let bodies = pruning.all(move |tx, batch| tx.prune_bodies(payload, batch).boxed()).await?;
     let tries = pruning.attempts(attempts).await?;
     let keys = pruning.all(move |tx, batch| tx.prune_keys(dedupe, batch).boxed()).await?;
+    // What runs found is of no use once they are over.
+    pruning.all(move |tx, batch| tx.prune_records(batch).boxed()).await?;
     let Pruning { message, .. } = pruning;
     if [messages, bodies, tries, keys] == [0; 4] {
         message.unchanged();

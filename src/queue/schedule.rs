@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use futures_util::FutureExt;
 use rand::Rng;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -119,15 +119,23 @@ impl Timed<'_> {
             None if self.timing.is_interval() => self.tick(queue, plan, now, now).await?,
             Some(row) if row.is_paused(now) => return Ok(row.paused_until.unwrap_or(Millis::MAX)),
             Some(row) if row.paused_at.is_some() => queue.resume(self.connection, self.job, now).await.map(|_| ())?,
-            Some(row) => match row.next_due.filter(|due| row.timing == plan.timing && Some(*due) <= upcoming) {
-                Some(due) if due > now => return Ok(due),
-                Some(due) => self.tick(queue, plan, due, now).await?,
-                // Never planned, planned by another timing, or the clock was set back.
-                None => self.plan(queue, plan).await?,
-            },
+            Some(row) => {
+                match row.next_due.filter(|due| row.timing == plan.timing && *due <= self.farthest(upcoming)) {
+                    Some(due) if due > now => return Ok(due),
+                    Some(due) => self.tick(queue, plan, due, now).await?,
+                    // Never planned, planned by another timing, or the clock was set back.
+                    None => self.plan(queue, plan).await?,
+                }
+            }
             None => self.plan(queue, plan).await?,
         }
         Ok(upcoming.unwrap_or(Millis::MAX))
+    }
+
+    /// The latest time for which somebody may have planned the next tick: another daemon, whose clock
+    /// or whose look is a little ahead of ours, has made the upcoming one already.
+    fn farthest(&self, upcoming: Option<Millis>) -> Millis {
+        upcoming.and_then(|upcoming| self.timing.next_after(upcoming)).unwrap_or(Millis::MAX)
     }
 
     async fn plan(&self, queue: &Queue, plan: Plan) -> Result<()> {
@@ -165,10 +173,29 @@ impl Queue {
     /// # Errors
     /// When the store does not take it.
     pub async fn run_job(&self, connection: &str, job: &Route, range: Option<Range>, by: &str) -> Result<Uuid> {
+        self.run_job_with(connection, job, range, Map::new(), by).await
+    }
+
+    /// The same with what else the job wants to know, as member `options` of its payload.
+    ///
+    /// # Errors
+    /// When the store does not take it.
+    pub async fn run_job_with(
+        &self,
+        connection: &str,
+        job: &Route,
+        range: Option<Range>,
+        options: Map<String, Value>,
+        by: &str,
+    ) -> Result<Uuid> {
         let run = Uuid::now_v7();
         let subject = range.map_or_else(|| job.name.clone(), |_| format!("{}#{run}", job.name));
         let draft = self.draft(connection, &job.name, format!("{RUN}{run}"), Source::Operator).subject(subject);
-        let put = self.put(vec![draft.payload(json!(range))]).await?;
+        let mut payload = json!(range);
+        if !options.is_empty() && payload.is_object() {
+            payload["options"] = options.into();
+        }
+        let put = self.put(vec![draft.payload(payload)]).await?;
         tracing::info!(connection, job = job.name, actor = by, "{connection}: {} is run by {by}", job.name);
         Ok(match put[..] {
             [Put::Accepted(id)] => id,

@@ -17,7 +17,7 @@ use super::work::{DATABASE_GONE, End, hand_back, work};
 use crate::clock::Millis;
 use crate::config::model::Lane;
 use crate::pulse::Pulse;
-use crate::store::{Claimed, Error, Urgency};
+use crate::store::{Claimed, Error, Lanes, Urgency};
 
 /// How long a daemon that shares its database looks away from what others put.
 const LOOK: Duration = Duration::from_millis(500);
@@ -54,6 +54,18 @@ struct Slots {
     name: String,
     lane: Lane,
     busy: Arc<AtomicUsize>,
+    look: Look,
+}
+
+/// What is known of a lane.
+#[derive(Clone, Copy)]
+enum Look {
+    /// Something may be due.
+    Open,
+    /// At this time nothing was due that is not running by now.
+    Closed { looked: Millis },
+    /// The same, and something falls due at `wake`.
+    Asleep { wake: Millis },
 }
 
 /// A lane that messages may have but the configuration does not name.
@@ -71,7 +83,8 @@ impl Worker {
         for lane in of_routes.map(|route| queue.routes.lane(route, config)) {
             lanes.entry(lane).or_insert(UNNAMED);
         }
-        let slots = |(name, lane): (&str, Lane)| Slots { name: name.to_owned(), lane, busy: Arc::default() };
+        let slots =
+            |(name, lane): (&str, Lane)| Slots { name: name.to_owned(), lane, busy: Arc::default(), look: Look::Open };
         let mut lanes: Vec<Slots> = lanes.into_iter().map(slots).collect();
         lanes.sort_by_key(|slots| std::cmp::Reverse(slots.lane.weight));
         let (running, end) = (TaskTracker::new(), End::default());
@@ -86,15 +99,16 @@ impl Worker {
         let mut unheard = false;
         while !stop.is_cancelled() {
             pulse.turn();
-            // Before the claim looks: what falls due meanwhile is still to come.
-            let looked = self.queue.app.clock().now();
             let claimed = match unheard {
                 true => self.forget_unheard().await.map(|()| 0),
                 false => self.claim().await,
             };
             match claimed {
-                Ok(_) if unheard => unheard = false,
-                Ok(0) => self.rest(looked, &stop, &pulse).await,
+                Ok(_) if unheard => {
+                    unheard = false;
+                    self.open(&Lanes::All);
+                }
+                Ok(0) => self.rest(&stop, &pulse).await,
                 Ok(_) => {}
                 Err(error) => {
                     match error.is_trouble() {
@@ -146,33 +160,31 @@ impl Worker {
         Ok(())
     }
 
-    /// Fills free slots; answers how many handlers it started.
+    /// Fills free slots with what may be due; answers how many handlers it started.
     ///
     /// Each lane gets its reserved slots and its part of the shared ones by weight; what is left of
     /// those after that is lent to lanes that still have work, the heaviest first.
-    async fn claim(&self) -> Result<usize, Error> {
+    async fn claim(&mut self) -> Result<usize, Error> {
         let weights: usize = self.lanes.iter().map(|slots| slots.lane.weight as usize).sum();
         // A slot that becomes free meanwhile is for the next round, where its own lane comes first.
         let mut free = self.free();
         let mut started = 0;
-        let mut hungry = Vec::new();
-        for slots in &self.lanes {
+        for at in 0..self.lanes.len() {
+            let slots = &self.lanes[at];
             let part = (self.shared * slots.lane.weight as usize).div_ceil(weights.max(1));
             let lent = part.saturating_sub(slots.over()).min(free);
             let reserved = slots.lane.reserved.saturating_sub(slots.busy());
-            let limit = reserved + lent;
-            let claimed = self.claim_of(slots, limit).await?;
+            let claimed = self.claim_of(at, reserved + lent).await?;
             started += claimed;
             free -= claimed.saturating_sub(reserved);
-            // A lane of weight 0 has its reserved workers and no others.
-            if claimed == limit && slots.lane.weight > 0 {
-                hungry.push(slots);
-            }
         }
-        for slots in hungry {
-            let claimed = self.claim_of(slots, free).await?;
-            started += claimed;
-            free -= claimed;
+        for at in 0..self.lanes.len() {
+            // A lane of weight 0 has its reserved workers and no others.
+            if self.lanes[at].lane.weight > 0 {
+                let claimed = self.claim_of(at, free).await?;
+                started += claimed;
+                free -= claimed;
+            }
         }
         Ok(started)
     }
@@ -182,18 +194,31 @@ impl Worker {
         self.shared.saturating_sub(self.lanes.iter().map(Slots::over).sum())
     }
 
-    async fn claim_of(&self, slots: &Slots, limit: usize) -> Result<usize, Error> {
-        if limit == 0 {
+    async fn claim_of(&mut self, at: usize, limit: usize) -> Result<usize, Error> {
+        let (daemon, slots) = (self.daemon, &self.lanes[at]);
+        if limit == 0 || !matches!(slots.look, Look::Open) {
             return Ok(0);
         }
-        let (daemon, lane) = (self.daemon, slots.name.clone());
-        let store = self.queue.app.store();
-        let claimed = store.write_eager(move |tx| async move { tx.claim(daemon, &lane, limit).await }.boxed()).await?;
+        let (lane, app) = (slots.name.clone(), &self.queue.app);
+        // Before the claim looks: what falls due meanwhile is still to come.
+        let looked = app.clock().now();
+        let claim = app.store().write_eager(move |tx| async move { tx.claim(daemon, &lane, limit).await }.boxed());
+        let claimed = claim.await?;
         let count = claimed.len();
         for claimed in claimed {
-            self.start(slots, claimed);
+            self.start(&self.lanes[at], claimed);
+        }
+        if count < limit {
+            self.lanes[at].look = Look::Closed { looked };
         }
         Ok(count)
+    }
+
+    /// Something may be due in these lanes.
+    fn open(&mut self, lanes: &Lanes) {
+        for slots in self.lanes.iter_mut().filter(|slots| lanes.contains(&slots.name)) {
+            slots.look = Look::Open;
+        }
     }
 
     fn start(&self, slots: &Slots, claimed: Claimed) {
@@ -215,23 +240,39 @@ impl Worker {
         });
     }
 
-    /// Sleeps until something may have become due that was not when it `looked`.
-    async fn rest(&self, looked: Millis, stop: &CancellationToken, pulse: &Pulse) {
-        let app = &self.queue.app;
-        let lanes: Vec<String> = self.lanes.iter().map(|slots| slots.name.clone()).collect();
-        let next = async { app.store().read().await?.next_due(&lanes, looked).await }.await;
-        let wake = next.ok().flatten().unwrap_or(Millis::MAX);
+    /// Sleeps until something may have become due, or a slot free for what is due.
+    async fn rest(&mut self, stop: &CancellationToken, pulse: &Pulse) {
+        let app = self.queue.app.clone();
+        let wake = self.wake().await;
         let shared = app.store().database() == "postgres";
         #[expect(clippy::disallowed_methods, reason = "other daemons are real, also in a story")]
         let look = tokio::time::sleep(LOOK);
-        tokio::select! {
-            () = app.store().due().notified() => {}
-            () = self.freed.notified() => {}
-            () = pulse.asked() => {}
-            () = app.clock().sleep_until(wake), if wake < Millis::MAX => {}
-            () = look, if shared => {}
-            () = stop.cancelled() => {}
+        let open = tokio::select! {
+            lanes = app.store().due().notified() => lanes,
+            () = self.freed.notified() => Lanes::default(),
+            () = pulse.asked() => Lanes::All,
+            () = app.clock().sleep_until(wake), if wake < Millis::MAX => Lanes::All,
+            () = look, if shared => Lanes::All,
+            () = stop.cancelled() => return,
+        };
+        self.open(&open);
+    }
+
+    /// When the next message falls due in a lane in which nothing is due.
+    async fn wake(&mut self) -> Millis {
+        let mut first = Millis::MAX;
+        for slots in &mut self.lanes {
+            if let Look::Closed { looked } = slots.look {
+                let next = async { self.queue.app.store().read().await?.next_due(&slots.name, looked).await }.await;
+                // A database that does not tell is asked again at the next look.
+                let Ok(next) = next else { continue };
+                slots.look = Look::Asleep { wake: next.unwrap_or(Millis::MAX) };
+            }
+            if let Look::Asleep { wake } = slots.look {
+                first = first.min(wake);
+            }
         }
+        first
     }
 
     async fn pause(&self, stop: &CancellationToken, pause: Duration) {

@@ -19,23 +19,35 @@
 //! | custom field without Type, outside the Type, of the wrong type, or removed though absent | 400 `InvalidOperation`, `InvalidField` | A8, A9 |
 //! | `transitionState` to a State that is not initial or not among the transitions | 400 `InvalidOperation` | A8 |
 //! | a new order number over an old one | 400 `InvalidOperation` | A8 |
+//! | a Delivery for an Order without shipping information; with shipping mode `Multiple` without known `shippingKey` | 400 `InvalidOperation`, `RequiredField` | A8 |
+//! | a second Delivery, Parcel or return item with a key of the same Order | 400 `DuplicateField` | A8 |
+//! | units of a Line Item that the Order does not have; more units moved than a State holds | 400 `InvalidOperation` | A8 |
+//! | a return item that begins neither `Advised` nor `Returned`, or goes on from another state than `Returned` | 400 `InvalidJsonInput`, `InvalidOperation` | A8 |
 //! | key of a channel, Type or State outside `[A-Za-z0-9_-]{2,256}` | 400 `InvalidField` | A9 |
 //! | field of a Type that another Type of the resource defines with another type | 400 `InvalidOperation` | A9 |
+//! | a role or a name that the channel has already, no role at all | 400 `InvalidOperation` | A9 |
+//! | a second entry of a SKU in a supply channel, or with a key | 400 `DuplicateField` | A9 |
+//! | supply channel without the role InventorySupply | 400 `InvalidOperation` | A9 |
+//! | more than 20 resources of an import, unknown container | 400 `InvalidInput`, 404 | A9 |
 //! | address without ISO country | 400 `InvalidJsonInput` | A9 |
 //! | `/messages` while the project setting is off | 400 `InvalidOperation` | A5 |
 //!
-//! All actions of an update apply or none. What the platform has and this has not (deliveries,
-//! returns, deletion, creating payments) answers 501, so that no test passes by accident.
+//! All actions of an update apply or none. What the platform has and this has not (deletion, creating
+//! payments) answers 501, so that no test passes by accident.
 
 mod catalogue;
 mod channel;
 mod control;
 mod custom;
+mod delivery;
 mod draft;
 mod fields;
 mod http;
 mod id;
+mod import;
+mod inventory;
 mod lexer;
+mod line_item;
 mod message;
 mod money;
 mod oauth;
@@ -46,6 +58,7 @@ mod push;
 mod query;
 mod refusal;
 mod resource;
+mod returns;
 mod seed;
 mod shop;
 mod states;
@@ -104,7 +117,7 @@ impl Default for Options {
 }
 
 /// What a connector needs, and no more (A1).
-const SCOPES: [&str; 15] = [
+const SCOPES: [&str; 17] = [
     "view_products",
     "view_categories",
     "view_standalone_prices",
@@ -119,6 +132,8 @@ const SCOPES: [&str; 15] = [
     "manage_channels",
     "manage_types",
     "manage_states",
+    "manage_products",
+    "manage_import_containers",
     "manage_subscriptions",
 ];
 

@@ -40,6 +40,7 @@ mod complexity;
 mod control;
 mod customer;
 mod event;
+mod fulfil;
 mod graphql;
 mod guard;
 mod order;
@@ -47,6 +48,7 @@ mod page;
 mod resolve;
 mod shop;
 mod signature;
+mod stock;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,21 @@
 //! Table `lease`: which daemons live. Each daemon renews its own row; what a dead one held is free
-//! again. An instance (host and admin socket) has one daemon at a time, so a restart takes over at
+//! again. `until` is by the clock of whose lease it is, and two machines never agree on the time: to
+//! the others it is a mark that moves while its owner lives. An instance (host and admin socket) has one daemon at a time, so a restart takes over at
 //! once instead of waiting for the lease of its predecessor to run out.
 
+use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{Db, Error, Result, Tx, on};
 use crate::clock::Millis;
+
+/// A daemon's word that it lives.
+#[derive(Clone, Debug, FromRow, PartialEq, Eq)]
+pub struct Lease {
+    pub daemon: Uuid,
+    /// Until when it means to renew, by its own clock.
+    pub until: Millis,
+}
 
 impl Tx {
     /// Registers `daemon` for `instance` until `until`; answers the daemon it replaces.
@@ -54,12 +64,16 @@ impl Tx {
         if renewed == 1 { Ok(()) } else { Err(Error::Fenced { subject: format!("daemon {daemon}") }) }
     }
 
-    /// Removes leases that ran out before now and answers whose they were.
-    pub async fn expire_leases(&mut self) -> Result<Vec<Uuid>> {
-        let now = self.clock.now();
+    /// Removes the lease of a daemon that did not renew it; `false` if it did, after all.
+    pub async fn bury(&mut self, dead: &Lease) -> Result<bool> {
         Ok(on!(&mut self.db, |c| {
-            sqlx::query_scalar("delete from lease where until < $1 returning daemon").bind(now).fetch_all(c).await?
-        }))
+            sqlx::query("delete from lease where daemon = $1 and until = $2")
+                .bind(dead.daemon)
+                .bind(dead.until)
+                .execute(c)
+                .await?
+                .rows_affected()
+        }) == 1)
     }
 
     /// Gives up the lease of `daemon`: a clean stop.
@@ -74,10 +88,13 @@ impl Tx {
 }
 
 impl Db {
-    /// How many daemons live now; each takes its part of a remote's budget.
-    pub async fn live_daemons(&mut self, now: Millis) -> Result<i64> {
-        Ok(on!(self, |c| {
-            sqlx::query_scalar("select count(*) from lease where until >= $1").bind(now).fetch_one(c).await?
-        }))
+    /// The leases of all daemons.
+    pub async fn leases(&mut self) -> Result<Vec<Lease>> {
+        Ok(on!(self, |c| sqlx::query_as("select daemon, until from lease").fetch_all(c).await?))
+    }
+
+    /// How many daemons live; each takes its part of a remote's budget.
+    pub async fn live_daemons(&mut self) -> Result<i64> {
+        Ok(on!(self, |c| sqlx::query_scalar("select count(*) from lease").fetch_one(c).await?))
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{FromRow, QueryBuilder};
 use uuid::Uuid;
 
 use super::message::push_among;
-use super::{Db, Result, Tx, on};
+use super::{Db, Missing, Result, Tx, on};
 use crate::clock::Millis;
 
 /// One remembered pair. `(connection, kind, commercetools_id)` and `(connection, kind, fluent_ref)`
@@ -130,22 +130,45 @@ impl Tx {
         Ok(())
     }
 
+    /// Removes a pair: its entity was replaced by another one.
+    pub async fn forget_mapping(&mut self, id: Uuid) -> Result<()> {
+        on!(&mut self.db, |c| {
+            sqlx::query("delete from mapping where id = $1").bind(id).execute(c).await?.rows_affected()
+        });
+        Ok(())
+    }
+
     /// Was the pair that `<kind>:<commercetools id>` names written at `since` or later, and is it in use?
     /// In the same millisecond counts: whoever waits looks once too often rather than too late.
+    ///
+    /// Until this transaction ends nobody else writes the pair. On Postgres two transactions do not see
+    /// each other: without that, one that looks here and then waits, and one that writes the pair and
+    /// finds nobody waiting, would both be right, and nobody would wake the first.
     pub(super) async fn written_since(&mut self, connection: &str, key: &str, since: Millis) -> Result<bool> {
         let Some((kind, id)) = key.split_once(':') else { return Ok(false) };
-        let written: Option<Millis> = on!(&mut self.db, |c| {
-            sqlx::query_scalar(
-                "select written from mapping where connection = $1 and kind = $2 and commercetools_id = $3 \
-                 and state = 'active'",
+        let place = Mapping::new(connection, kind, id);
+        let (found, state, written): (Uuid, String, Millis) = on!(&mut self.db, |c| {
+            sqlx::query_as(
+                "insert into mapping (id, connection, kind, commercetools_id, commercetools_version, state, extra, \
+                 first_seen, written) values ($1, $2, $3, $4, 0, 'absent', $5, 0, 0) \
+                 on conflict (connection, kind, commercetools_id) do update set kind = excluded.kind \
+                 returning id, state, written",
             )
+            .bind(place.id)
             .bind(connection)
             .bind(kind)
             .bind(id)
-            .fetch_optional(c)
+            .bind(&place.extra)
+            .fetch_one(c)
             .await?
         });
-        Ok(written.is_some_and(|written| written >= since))
+        if found == place.id {
+            // Who wants to write it waits for us all the same.
+            on!(&mut self.db, |c| {
+                sqlx::query("delete from mapping where id = $1").bind(found).execute(c).await?.rows_affected()
+            });
+        }
+        Ok(found != place.id && state == "active" && written >= since)
     }
 }
 
@@ -215,6 +238,44 @@ impl Db {
             }
             select.push(")");
             select.build_query_as().persistent(false).fetch_all(c).await?
+        }))
+    }
+
+    /// Active pairs of a kind that a run did not find, by ref and behind one.
+    pub async fn unseen(
+        &mut self,
+        connection: &str,
+        kind: &str,
+        run: Uuid,
+        after: Option<&str>,
+        most: i64,
+    ) -> Result<Vec<Mapping>> {
+        Ok(on!(self, |c| {
+            let mut select = QueryBuilder::new("select ");
+            select.push(COLUMNS).push(" from mapping where state = 'active' and connection = ");
+            select.push_bind(connection.to_owned()).push(" and kind = ").push_bind(kind.to_owned());
+            if let Some(after) = after {
+                select.push(" and fluent_ref > ").push_bind(after.to_owned());
+            }
+            select.push(" and not exists (select 1 from run_record r where r.name = fluent_ref and r.run = ");
+            select.push_bind(run).push(") order by fluent_ref limit ").push_bind(most);
+            select.build_query_as().fetch_all(c).await?
+        }))
+    }
+
+    /// How many active pairs of a kind there are, and how many of them a run did not find.
+    pub async fn count_unseen(&mut self, connection: &str, kind: &str, run: Uuid) -> Result<Missing> {
+        Ok(on!(self, |c| {
+            sqlx::query_as(
+                "select count(case when r.name is null then 1 end) as missing, count(*) as total from mapping m \
+                 left join run_record r on r.run = $3 and r.name = m.fluent_ref \
+                 where m.connection = $1 and m.kind = $2 and m.state = 'active'",
+            )
+            .bind(connection)
+            .bind(kind)
+            .bind(run)
+            .fetch_one(c)
+            .await?
         }))
     }
 

@@ -124,7 +124,7 @@ pub(super) const COLUMNS: &str = "id, connection, route, key, subject, lane, sta
                        due, at_least, attempts, source, correlation, payload, created, changed";
 
 /// Most rows of one statement: SQLite takes 32,766 parameters, and a message has 18.
-const CHUNK: usize = 1000;
+const CHUNK: usize = 256;
 
 impl Source {
     /// The stable name.
@@ -173,13 +173,17 @@ impl Tx {
     /// Stores messages, up to [`CHUNK`] in one statement; a key that exists already, or did until its
     /// message was pruned, is a [`Put::Duplicate`].
     pub async fn put(&mut self, messages: Vec<New>) -> Result<Vec<Put>> {
+        self.put_all(&messages.iter().collect::<Vec<_>>()).await
+    }
+
+    pub(super) async fn put_all(&mut self, messages: &[&New]) -> Result<Vec<Put>> {
         // Ids follow the order of the messages; rows are inserted in the order of their keys, so that
         // two transactions with the same keys never wait for each other crosswise.
-        let mut rows: Vec<(Uuid, &New)> = messages.iter().map(|new| (Uuid::now_v7(), new)).collect();
+        let mut rows: Vec<(Uuid, &New)> = messages.iter().map(|new| (Uuid::now_v7(), *new)).collect();
         let ids: Vec<Uuid> = rows.iter().map(|(id, _)| *id).collect();
         rows.sort_by_key(|(_, new)| (&new.connection, &new.route, &new.key));
         let mut stored = BTreeSet::new();
-        for chunk in rows.chunks(CHUNK) {
+        for chunk in chunks(&rows) {
             stored.extend(self.insert(chunk).await?);
         }
         let mut subjects = BTreeSet::new();
@@ -213,21 +217,21 @@ impl Tx {
             );
             insert.push_values(rows, |mut row, (id, new)| {
                 row.push_bind(*id)
-                    .push_bind(new.connection.clone())
-                    .push_bind(new.route.clone())
-                    .push_bind(new.key.clone())
-                    .push_bind(new.subject.clone())
-                    .push_bind(new.lane.clone())
+                    .push_bind(new.connection.as_str())
+                    .push_bind(new.route.as_str())
+                    .push_bind(new.key.as_str())
+                    .push_bind(new.subject.as_deref())
+                    .push_bind(new.lane.as_str())
                     .push_bind(new.state())
                     .push_bind(new.ending.as_ref().map(|(ending, _)| ending.reason()))
-                    .push_bind(new.ending.as_ref().map(|(_, detail)| detail.clone()))
+                    .push_bind(new.ending.as_ref().map(|(_, detail)| detail.as_str()))
                     .push_bind(new.due)
                     .push_bind(new.at_least)
                     .push_bind(0_i64)
                     .push_bind(new.source.name())
-                    .push_bind(new.correlation.clone())
-                    .push_bind(Json(new.payload.clone()))
-                    .push_bind(new.body.clone())
+                    .push_bind(new.correlation.as_str())
+                    .push_bind(Json(&new.payload))
+                    .push_bind(new.body.as_deref())
                     .push_bind(now)
                     .push_bind(now);
             });
@@ -236,7 +240,7 @@ impl Tx {
                  and i.route = fresh.column3 and i.key = fresh.column4) \
                  on conflict (connection, route, key) do nothing returning id",
             );
-            insert.build_query_scalar().persistent(rows.len() == 1).fetch_all(c).await?
+            insert.build_query_scalar().fetch_all(c).await?
         }))
     }
 
@@ -246,14 +250,14 @@ impl Tx {
         let now = self.clock.now();
         let subjects: Vec<&(&str, &str)> = subjects.iter().collect();
         let mut made = 0;
-        for chunk in subjects.chunks(CHUNK) {
+        for chunk in chunks(&subjects) {
             made += on!(&mut self.db, |c| {
                 let mut insert = QueryBuilder::new("insert into subject (connection, name, token) ");
                 insert.push_values(chunk, |mut row, (connection, name)| {
-                    row.push_bind(connection.to_string()).push_bind(name.to_string()).push_bind(now);
+                    row.push_bind(*connection).push_bind(*name).push_bind(now);
                 });
                 insert.push(" on conflict (connection, name) do nothing");
-                insert.build().persistent(chunk.len() == 1).execute(c).await?.rows_affected()
+                insert.build().execute(c).await?.rows_affected()
             });
         }
         Ok(made)
@@ -289,23 +293,32 @@ impl Tx {
 
     /// What waited for `key` is ready again.
     pub async fn arrived(&mut self, connection: &str, key: &str) -> Result<u64> {
+        self.all_arrived(connection, &[key.to_owned()]).await
+    }
+
+    /// The same for several keys.
+    pub async fn all_arrived(&mut self, connection: &str, keys: &[String]) -> Result<u64> {
         let now = self.clock.now();
-        let lanes: Vec<(String,)> = on!(&mut self.db, |c| {
-            sqlx::query_as(
-                "update message set state = 'ready', wait_for = null, due = $1, changed = $1 \
-                 where connection = $2 and wait_for = $3 and state = 'waiting' returning lane",
-            )
-            .bind(now)
-            .bind(connection)
-            .bind(key)
-            .fetch_all(c)
-            .await?
-        });
-        for (lane,) in &lanes {
-            self.tally.add(connection, lane, "waiting", -1);
-            self.tally.add(connection, lane, "ready", 1);
+        let mut released = 0;
+        for chunk in keys.chunks(CHUNK) {
+            let lanes: Vec<(String,)> = on!(&mut self.db, |c| {
+                let mut update = QueryBuilder::new("update message set state = 'ready', wait_for = null, due = ");
+                update.push_bind(now).push(", changed = ").push_bind(now).push(" where connection = ");
+                update.push_bind(connection.to_owned()).push(" and state = 'waiting' and wait_for in (");
+                let mut list = update.separated(", ");
+                for key in chunk {
+                    list.push_bind(key.clone());
+                }
+                update.push(") returning lane");
+                update.build_query_as().persistent(chunk.len() == 1).fetch_all(c).await?
+            });
+            for (lane,) in &lanes {
+                self.tally.add(connection, lane, "waiting", -1);
+                self.tally.add(connection, lane, "ready", 1);
+            }
+            released += lanes.len() as u64;
         }
-        Ok(lanes.len() as u64)
+        Ok(released)
     }
 
     /// A parked or waiting message is ready again, by a person's decision. `false` if it is neither.
@@ -366,6 +379,16 @@ impl Tx {
         });
         Ok(())
     }
+}
+
+/// Pieces of 256, 128, 64 … rows: each size is one statement, which the database prepares once.
+fn chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let size = CHUNK.min(1 << rows.len().checked_ilog2()?);
+        let (piece, rest) = rows.split_at(size);
+        rows = rest;
+        Some(piece)
+    })
 }
 
 impl Db {
@@ -440,25 +463,17 @@ impl Db {
         }))
     }
 
-    /// When the next message of these lanes falls due after `now`.
-    pub async fn next_due(&mut self, lanes: &[String], now: Millis) -> Result<Option<Millis>> {
-        let mut next: Option<Millis> = None;
-        for lane in lanes {
-            let due: Option<Millis> = on!(self, |c| {
-                sqlx::query_scalar(
-                    "select min(due) from message where state in ('ready', 'waiting') and lane = $1 and due > $2",
-                )
-                .bind(lane)
-                .bind(now)
-                .fetch_one(c)
-                .await?
-            });
-            next = match (next, due) {
-                (Some(a), Some(b)) => Some(a.min(b)),
-                (a, b) => a.or(b),
-            };
-        }
-        Ok(next)
+    /// When the next message of a lane falls due after `now`.
+    pub async fn next_due(&mut self, lane: &str, now: Millis) -> Result<Option<Millis>> {
+        Ok(on!(self, |c| {
+            sqlx::query_scalar(
+                "select min(due) from message where state in ('ready', 'waiting') and lane = $1 and due > $2",
+            )
+            .bind(lane)
+            .bind(now)
+            .fetch_one(c)
+            .await?
+        }))
     }
 
     /// Everything about one business object, newest first: messages of its subject, and messages of

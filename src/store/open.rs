@@ -8,11 +8,14 @@ use std::sync::atomic::AtomicI64;
 use std::time::Duration;
 
 use secrecy::ExposeSecret;
+use sqlx::Connection;
 use sqlx::migrate::{self, MigrateError, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
+use super::bell::Bell;
+use super::disk::Disk;
 use super::line::Lines;
 use super::{Db, Error, Inner, Pools, Result, Store, trouble, writer};
 use crate::clock::Clock;
@@ -39,11 +42,15 @@ pub struct Options {
     pub migrate: bool,
     /// How long Postgres may take for a statement; then its connection is closed.
     pub answer_within: Duration,
+    /// Below so many free bytes on the disk of a SQLite file nothing is taken in.
+    pub disk_reserve: u64,
 }
 
 /// As [`Options::answer_within`], unless a test asks for less. Well below the lease, which must be
 /// renewed on a new connection in time.
 const ANSWER: Duration = Duration::from_secs(10);
+/// A connection that was given back less than this ago is taken as it is.
+const FRESH: Duration = Duration::from_secs(1);
 /// After this long Postgres ends a transaction that it hears nothing more of; its locks go with it.
 const FORSAKEN: &str = "set idle_in_transaction_session_timeout = '30s'";
 
@@ -64,8 +71,9 @@ impl Options {
             }
             url = parsed.into();
         }
-        let (pool, rows) = (database.pool, database.group_commit.rows);
-        Ok(Self { url, pool, rows, migrate: database.migrate == Migrate::Auto, answer_within: ANSWER })
+        let (pool, rows, disk_reserve) = (database.pool, database.group_commit.rows, database.disk_reserve.0);
+        let migrate = database.migrate == Migrate::Auto;
+        Ok(Self { url, pool, rows, migrate, answer_within: ANSWER, disk_reserve })
     }
 }
 
@@ -95,7 +103,10 @@ impl Store {
             .busy_timeout(Duration::from_secs(5))
             .pragma("journal_size_limit", "67108864");
         let lock = lock(connect.get_filename())?;
-        let writing = SqlitePoolOptions::new().max_connections(1).connect_with(connect.clone()).await?;
+        let folder = connect.get_filename().canonicalize().ok().and_then(|file| Some(file.parent()?.to_owned()));
+        // A file does not go away between two statements: nobody need ask before each.
+        let pool = || SqlitePoolOptions::new().test_before_acquire(false);
+        let writing = pool().max_connections(1).connect_with(connect.clone()).await?;
         let version: String = sqlx::query_scalar("select sqlite_version()").fetch_one(&writing).await?;
         if numbers(&version) < SQLITE_AT_LEAST {
             return Err(Error::Unusable(format!("SQLite {version} is too old; 3.51.3 or newer is needed")));
@@ -104,8 +115,9 @@ impl Store {
             up_to_date(&SQLITE, &mut *writing.acquire().await?).await?;
         }
         SQLITE.run(&writing).await.map_err(schema)?;
-        let read = SqlitePoolOptions::new().max_connections(4).connect_with(connect.read_only(true)).await?;
-        Ok(Self::start(Pools::Sqlite { read }, writer::Source::Sqlite(writing), options.rows, clock, Some(lock)))
+        let read = pool().max_connections(4).connect_with(connect.read_only(true)).await?;
+        let disk = Disk::new(folder, options.disk_reserve);
+        Ok(Self::start(Pools::Sqlite { read }, writer::Source::Sqlite(writing), options.rows, clock, disk, Some(lock)))
     }
 
     async fn open_postgres(options: Options, clock: Clock) -> Result<Store> {
@@ -116,6 +128,16 @@ impl Store {
             .acquire_timeout(patience.min(Duration::from_secs(5)))
             .after_connect(|connection, _| {
                 Box::pin(async move { sqlx::raw_sql(FORSAKEN).execute(connection).await.map(|_| ()) })
+            })
+            .test_before_acquire(false)
+            // One that was used a moment ago is there; its first statement would tell otherwise.
+            .before_acquire(|connection, use_| {
+                Box::pin(async move {
+                    if use_.idle_for > FRESH {
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
             })
             // A connection that comes back inside a transaction would swallow the next borrower's
             // commit; this ends whatever is open and is quiet when nothing is.
@@ -133,16 +155,24 @@ impl Store {
         }
         POSTGRES.run(&pool).await.map_err(schema)?;
         let lines = Lines { pool, patience };
-        Ok(Self::start(Pools::Postgres(lines.clone()), writer::Source::Postgres(lines), options.rows, clock, None))
+        let disk = Disk::new(None, 0);
+        Ok(Self::start(
+            Pools::Postgres(lines.clone()),
+            writer::Source::Postgres(lines),
+            options.rows,
+            clock,
+            disk,
+            None,
+        ))
     }
 
-    fn start(pools: Pools, source: writer::Source, rows: usize, clock: Clock, lock: Option<File>) -> Store {
+    fn start(pools: Pools, source: writer::Source, rows: usize, clock: Clock, disk: Disk, lock: Option<File>) -> Store {
         let (writer, urgent) = mpsc::channel(QUEUE);
         let (bulk, patient) = mpsc::channel(QUEUE);
-        let due = Arc::new(Notify::new());
+        let due = Arc::new(Bell::default());
         let watch = trouble::Watch::new(clock.clone());
         writer::start(source, urgent, patient, rows, due.clone(), clock.clone(), watch.clone());
-        Store(Arc::new(Inner { pools, writer, bulk, shard: AtomicI64::new(0), due, clock, watch, _lock: lock }))
+        Store(Arc::new(Inner { pools, writer, bulk, shard: AtomicI64::new(0), due, clock, watch, disk, _lock: lock }))
     }
 }
 

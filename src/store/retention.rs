@@ -27,6 +27,9 @@ impl AttemptPlace {
     pub const START: Self = Self { at: Millis::MIN, message: Uuid::nil(), number: 0 };
 }
 
+/// Subjects of one statement.
+const SUBJECTS: usize = 1000;
+
 impl Tx {
     /// Empties the bodies of messages that ended before this.
     pub async fn prune_bodies(&mut self, before: Millis, limit: i64) -> Result<u64> {
@@ -39,6 +42,23 @@ impl Tx {
             update.push_bind(before).push(" order by changed limit ").push_bind(limit).push(locked).push(")");
             update.build().execute(c).await?.rows_affected()
         }))
+    }
+
+    /// Empties the bodies of all messages of these subjects: somebody asked to be forgotten.
+    pub async fn erase_bodies(&mut self, connection: &str, subjects: &[String]) -> Result<()> {
+        for subjects in subjects.chunks(SUBJECTS) {
+            on!(&mut self.db, |c| {
+                let mut update = QueryBuilder::new("update message set body = null where connection = ");
+                update.push_bind(connection.to_owned()).push(" and subject in (");
+                let mut list = update.separated(", ");
+                for subject in subjects {
+                    list.push_bind(subject.clone());
+                }
+                update.push(")");
+                update.build().persistent(false).execute(c).await?.rows_affected()
+            });
+        }
+        Ok(())
     }
 
     /// Removes messages that ended before this, with their attempts, and the subjects nobody works on

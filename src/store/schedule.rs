@@ -86,6 +86,10 @@ impl Tx {
     /// open, or was parked, is this tick too: it becomes due instead of getting a second beside it.
     /// `false`: another daemon did it, nothing was changed.
     pub async fn tick(&mut self, plan: &Plan, planned: Millis, tick: New) -> Result<bool> {
+        // Subject before schedule, as those who finish a run do it, so that nobody waits crosswise.
+        if let Some(subject) = &tick.subject {
+            self.put_subjects(&BTreeSet::from([(tick.connection.as_str(), subject.as_str())])).await?;
+        }
         if !self.plan(plan, Some(planned)).await? {
             return Ok(false);
         }

@@ -8,15 +8,16 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use sqlx::QueryBuilder;
 
+use super::bell::Lanes;
 use super::{Db, Result, Tx, on};
 
 /// What a transaction adds to the counters; written once, when it commits.
 #[derive(Clone, Default)]
 pub struct Deltas {
     counts: BTreeMap<(String, String, &'static str), i64>,
-    /// Something became ready, or a finished subject lets its next message run. Kept apart from the
-    /// counts, where what one write adds and another takes cancel each other out.
-    makes_work: bool,
+    /// Where something became ready, or a finished subject lets its next message run. Kept apart from
+    /// the counts, where what one write adds and another takes cancel each other out.
+    work: Lanes,
 }
 
 /// Counters of one connection and lane.
@@ -35,21 +36,22 @@ pub struct Balance {
 impl Deltas {
     pub fn add(&mut self, connection: &str, lane: &str, state: &'static str, count: i64) {
         *self.counts.entry((connection.to_owned(), lane.to_owned(), state)).or_default() += count;
-        self.makes_work |= match state {
-            "ready" | "waiting" => count > 0,
-            "running" => count < 0,
-            _ => false,
-        };
+        match state {
+            "ready" | "waiting" if count > 0 => self.work.add(lane),
+            // What waits for the same subject may be in any lane.
+            "running" if count < 0 => self.work = Lanes::All,
+            _ => {}
+        }
     }
 
     /// Something that was to be done later is to be done sooner: whoever waits for it looks again.
     pub fn sooner(&mut self) {
-        self.makes_work = true;
+        self.work = Lanes::All;
     }
 
-    /// Does this commit leave something to do?
-    pub fn makes_work(&self) -> bool {
-        self.makes_work
+    /// Where this commit leaves something to do.
+    pub fn work(&self) -> Lanes {
+        self.work.clone()
     }
 }
 

@@ -38,7 +38,8 @@ impl Watch {
         let Some(sentence) = sentence(error) else { return };
         let since = self.clock.now();
         self.state.send_modify(|state| match state {
-            Some(trouble) => trouble.failures += 1,
+            // A connection that just ended hides what the next one meets: the last word counts.
+            Some(trouble) => (trouble.failures, trouble.sentence) = (trouble.failures + 1, sentence),
             None => {
                 tracing::error!("{sentence} Nothing is taken in meanwhile: {error}");
                 *state = Some(Trouble { since, sentence, failures: 1 });
@@ -86,6 +87,8 @@ impl Error {
 }
 
 const FULL: &str = "The disk that holds the database is full. Free space there; the connector goes on by itself.";
+const LOW: &str = "The disk that holds the database has less than database.disk_reserve left. Free space there; the \
+                   connector goes on by itself.";
 const LOCKED: &str = "Another program holds the database file. End it; the connector goes on by itself.";
 const READ_ONLY: &str = "The database is read-only. Make it writable; the connector goes on by itself.";
 const DISK: &str = "The disk that holds the database fails. Look at the machine's own log.";
@@ -97,6 +100,7 @@ fn sentence(error: &Error) -> Option<&'static str> {
     let error = match error {
         Error::Database(error) => error,
         Error::Silent => return Some(AWAY),
+        Error::Low => return Some(LOW),
         _ => return None,
     };
     match error {

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use sqlx::SqlitePool;
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot};
 
+use super::bell::Bell;
 use super::line::Lines;
 use super::trouble::Watch;
 use super::{Body, Db, Error, New, Put, Result, Tx};
@@ -22,6 +23,15 @@ use crate::clock::Clock;
 pub enum Job {
     Put { messages: Vec<New>, answer: oneshot::Sender<Result<Vec<Put>>> },
     Run { body: Body<()>, eager: bool, answer: oneshot::Sender<Result<()>> },
+}
+
+impl Job {
+    fn messages(&self) -> &[New] {
+        match self {
+            Self::Put { messages, .. } => messages,
+            Self::Run { .. } => &[],
+        }
+    }
 }
 
 /// Where the writer's connection comes from.
@@ -39,7 +49,7 @@ pub fn start(
     urgent: mpsc::Receiver<Job>,
     bulk: mpsc::Receiver<Job>,
     rows: usize,
-    due: Arc<Notify>,
+    due: Arc<Bell>,
     clock: Clock,
     watch: Watch,
 ) {
@@ -88,15 +98,17 @@ struct Writer {
     urgent: mpsc::Receiver<Job>,
     bulk: mpsc::Receiver<Job>,
     rows: usize,
-    due: Arc<Notify>,
+    due: Arc<Bell>,
     clock: Clock,
     watch: Watch,
 }
 
 impl Writer {
     async fn run(mut self) {
+        let mut kept = None;
         while let Some(jobs) = self.gather().await {
-            self.commit(jobs).await;
+            // As long as there is more to write the connection is not given back in between.
+            kept = self.commit(jobs, kept).await.filter(|_| !self.urgent.is_empty());
         }
     }
 
@@ -118,42 +130,51 @@ impl Writer {
         (!jobs.is_empty()).then_some(jobs)
     }
 
-    async fn commit(&mut self, mut jobs: Vec<Job>) {
-        // Eager ones first: they are answered before this commit, so they must see nothing of it that
-        // a reader, who has a connection of his own, would not see.
-        jobs.sort_by_key(|job| !matches!(job, Job::Run { eager: true, .. }));
-        let mut tx = match self.open().await {
-            Ok(tx) => tx,
-            Err(error) => {
-                self.watch.failed(&error);
-                return refuse(jobs, &error);
-            }
-        };
+    /// Runs and commits a group; answers the connection, if it can be used again.
+    async fn commit(&mut self, mut jobs: Vec<Job>, kept: Option<Db>) -> Option<Db> {
         let mut group = Group { waiting: Vec::new(), broken: false, watch: self.watch.clone() };
-        let alone = jobs.len() == 1;
-        let mut puts = Vec::new();
-        for job in jobs {
-            match job {
-                Job::Put { messages, answer } => puts.push((messages, answer)),
-                Job::Run { body, eager, answer } => {
-                    group.put(&mut tx, std::mem::take(&mut puts), false).await;
-                    group.run(&mut tx, body, eager, answer, alone).await;
+        let mut tx = match self.open(kept).await {
+            Ok(tx) => tx,
+            Err(error) => return self.refuse(jobs, &error),
+        };
+        if jobs.len() > 1 && jobs.iter().all(|job| matches!(job, Job::Put { .. })) {
+            match group.put_bare(&mut tx, jobs).await {
+                Ok(()) => jobs = Vec::new(),
+                Err(again) => {
+                    tx.abandon().await;
+                    jobs = again;
+                    tx = match self.open(None).await {
+                        Ok(tx) => tx,
+                        Err(error) => return self.refuse(jobs, &error),
+                    };
                 }
             }
         }
-        group.put(&mut tx, puts, alone).await;
+        group.run_all(&mut tx, jobs).await;
         if group.broken {
             tx.abandon().await;
-            return group.answer(Err(lost()));
+            group.answer(Err(lost()));
+            return None;
         }
-        let committed = tx.commit(SHARD, &self.due).await;
+        let (db, committed) = match tx.commit(SHARD, &self.due).await {
+            Ok(db) => (Some(db), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
         group.answer(committed);
+        db
     }
 
-    async fn open(&self) -> Result<Tx> {
-        let db = match &self.source {
-            Source::Sqlite(pool) => Db::Sqlite(pool.acquire().await?),
-            Source::Postgres(lines) => lines.take().await?,
+    fn refuse(&self, jobs: Vec<Job>, error: &Error) -> Option<Db> {
+        self.watch.failed(error);
+        refuse(jobs, error);
+        None
+    }
+
+    async fn open(&self, kept: Option<Db>) -> Result<Tx> {
+        let db = match (kept, &self.source) {
+            (Some(db), _) => db,
+            (None, Source::Sqlite(pool)) => Db::Sqlite(pool.acquire().await?),
+            (None, Source::Postgres(lines)) => lines.take().await?,
         };
         Tx::open(db, self.clock.clone()).await
     }
@@ -175,6 +196,39 @@ enum Answer {
 type Intake = (Vec<New>, oneshot::Sender<Result<Vec<Put>>>);
 
 impl Group {
+    /// Intakes and nothing else, all in one statement. It needs no savepoint, because there is nobody
+    /// whose work must outlive its failure: then the jobs come back, and the transaction must go.
+    async fn put_bare(&mut self, tx: &mut Tx, jobs: Vec<Job>) -> Result<(), Vec<Job>> {
+        let messages: Vec<&New> = jobs.iter().flat_map(Job::messages).collect();
+        let put = AssertUnwindSafe(tx.put_all(&messages)).catch_unwind().await;
+        let Ok(Ok(done)) = put else { return Err(jobs) };
+        let mut done = done.into_iter();
+        for job in jobs {
+            if let Job::Put { messages, answer } = job {
+                self.waiting.push(Answer::Put(done.by_ref().take(messages.len()).collect(), answer));
+            }
+        }
+        Ok(())
+    }
+
+    /// Jobs in their order, but the eager ones first: they are answered before this commit, so they must
+    /// see nothing of it that a reader, who has a connection of his own, would not see.
+    async fn run_all(&mut self, tx: &mut Tx, mut jobs: Vec<Job>) {
+        jobs.sort_by_key(|job| !matches!(job, Job::Run { eager: true, .. }));
+        let alone = jobs.len() == 1;
+        let mut puts = Vec::new();
+        for job in jobs {
+            match job {
+                Job::Put { messages, answer } => puts.push((messages, answer)),
+                Job::Run { body, eager, answer } => {
+                    self.put(tx, std::mem::take(&mut puts), false).await;
+                    self.run(tx, body, eager, answer, alone).await;
+                }
+            }
+        }
+        self.put(tx, puts, alone).await;
+    }
+
     /// All waiting intakes in one statement; if that fails, one by one, so that a bad one fails alone.
     async fn put(&mut self, tx: &mut Tx, puts: Vec<Intake>, alone: bool) {
         if puts.is_empty() || self.broken {
@@ -316,20 +370,24 @@ impl Tx {
         Ok(tx)
     }
 
-    /// Writes the counters, commits, and wakes the dispatcher.
-    pub(super) async fn commit(mut self, shard: i64, due: &Notify) -> Result<()> {
-        let work = self.tally.makes_work();
+    /// Writes the counters, commits, and wakes the dispatcher; answers the connection.
+    pub(super) async fn commit(mut self, shard: i64, due: &Bell) -> Result<Db> {
+        let work = self.tally.work();
         let committed = async {
             self.write_tally(shard).await?;
             self.execute("commit").await
         }
         .await;
         match committed {
-            Ok(()) if work => due.notify_one(),
-            Ok(()) => {}
-            Err(_) => self.abandon().await,
+            Ok(()) => {
+                due.ring(work);
+                Ok(self.db)
+            }
+            Err(error) => {
+                self.abandon().await;
+                Err(error)
+            }
         }
-        committed
     }
 
     /// Undoes everything; a connection that cannot even do that is closed.

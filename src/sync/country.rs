@@ -6,6 +6,21 @@ pub fn name(code: &str) -> Option<&'static str> {
     Some(NAMES[at].1)
 }
 
+/// The alpha-2 code of what somebody calls a country: its code of two or three letters, or its English name.
+pub fn code(text: &str) -> Option<&'static str> {
+    let upper = text.trim().to_uppercase();
+    let listed = |wanted: &str| NAMES.iter().map(|(code, _)| *code).find(|code| *code == wanted);
+    if let Some(code) = listed(&upper) {
+        return Some(code);
+    }
+    if let Some((_, code)) =
+        ALPHA3.split_whitespace().filter_map(|pair| pair.split_once(':')).find(|(long, _)| *long == upper)
+    {
+        return Some(code);
+    }
+    NAMES.iter().find(|(_, name)| name.to_uppercase() == upper).map(|(code, _)| *code)
+}
+
 /// Is the house number written after the street?
 pub fn number_comes_last(code: &str) -> bool {
     listed(NUMBER_LAST, code)
@@ -23,6 +38,26 @@ pub fn tax_type(code: &str) -> &'static str {
 fn listed(list: &str, code: &str) -> bool {
     list.split(' ').any(|listed| listed == code)
 }
+
+/// Three letters to two.
+const ALPHA3: &str = "\
+    ABW:AW AFG:AF AGO:AO AIA:AI ALA:AX ALB:AL AND:AD ARE:AE ARG:AR ARM:AM ASM:AS ATA:AQ ATF:TF ATG:AG AUS:AU \
+    AUT:AT AZE:AZ BDI:BI BEL:BE BEN:BJ BES:BQ BFA:BF BGD:BD BGR:BG BHR:BH BHS:BS BIH:BA BLM:BL BLR:BY BLZ:BZ \
+    BMU:BM BOL:BO BRA:BR BRB:BB BRN:BN BTN:BT BVT:BV BWA:BW CAF:CF CAN:CA CCK:CC CHE:CH CHL:CL CHN:CN CIV:CI \
+    CMR:CM COD:CD COG:CG COK:CK COL:CO COM:KM CPV:CV CRI:CR CUB:CU CUW:CW CXR:CX CYM:KY CYP:CY CZE:CZ DEU:DE \
+    DJI:DJ DMA:DM DNK:DK DOM:DO DZA:DZ ECU:EC EGY:EG ERI:ER ESH:EH ESP:ES EST:EE ETH:ET FIN:FI FJI:FJ FLK:FK \
+    FRA:FR FRO:FO FSM:FM GAB:GA GBR:GB GEO:GE GGY:GG GHA:GH GIB:GI GIN:GN GLP:GP GMB:GM GNB:GW GNQ:GQ GRC:GR \
+    GRD:GD GRL:GL GTM:GT GUF:GF GUM:GU GUY:GY HKG:HK HMD:HM HND:HN HRV:HR HTI:HT HUN:HU IDN:ID IMN:IM IND:IN \
+    IOT:IO IRL:IE IRN:IR IRQ:IQ ISL:IS ISR:IL ITA:IT JAM:JM JEY:JE JOR:JO JPN:JP KAZ:KZ KEN:KE KGZ:KG KHM:KH \
+    KIR:KI KNA:KN KOR:KR KWT:KW LAO:LA LBN:LB LBR:LR LBY:LY LCA:LC LIE:LI LKA:LK LSO:LS LTU:LT LUX:LU LVA:LV \
+    MAC:MO MAF:MF MAR:MA MCO:MC MDA:MD MDG:MG MDV:MV MEX:MX MHL:MH MKD:MK MLI:ML MLT:MT MMR:MM MNE:ME MNG:MN \
+    MNP:MP MOZ:MZ MRT:MR MSR:MS MTQ:MQ MUS:MU MWI:MW MYS:MY MYT:YT NAM:NA NCL:NC NER:NE NFK:NF NGA:NG NIC:NI \
+    NIU:NU NLD:NL NOR:NO NPL:NP NRU:NR NZL:NZ OMN:OM PAK:PK PAN:PA PCN:PN PER:PE PHL:PH PLW:PW PNG:PG POL:PL \
+    PRI:PR PRK:KP PRT:PT PRY:PY PSE:PS PYF:PF QAT:QA REU:RE ROU:RO RUS:RU RWA:RW SAU:SA SDN:SD SEN:SN SGP:SG \
+    SGS:GS SHN:SH SJM:SJ SLB:SB SLE:SL SLV:SV SMR:SM SOM:SO SPM:PM SRB:RS SSD:SS STP:ST SUR:SR SVK:SK SVN:SI \
+    SWE:SE SWZ:SZ SXM:SX SYC:SC SYR:SY TCA:TC TCD:TD TGO:TG THA:TH TJK:TJ TKL:TK TKM:TM TLS:TL TON:TO TTO:TT \
+    TUN:TN TUR:TR TUV:TV TWN:TW TZA:TZ UGA:UG UKR:UA UMI:UM URY:UY USA:US UZB:UZ VAT:VA VCT:VC VEN:VE VGB:VG \
+    VIR:VI VNM:VN VUT:VU WLF:WF WSM:WS YEM:YE ZAF:ZA ZMB:ZM ZWE:ZW";
 
 const NUMBER_LAST: &str = "AT BE BG CH CZ DE DK EE ES FI GR HR HU IS IT LI LT LV NL NO PL PT RO SE SI SK";
 
@@ -102,6 +137,9 @@ mod tests {
             (Some("Andorra"), Some("Japan"), Some("Zimbabwe"), None)
         );
         assert_eq!((tax_type("NO"), tax_type("SG"), tax_type("US")), ("VAT", "GST", "EXCLTAX"));
+        assert_eq!(["au", " AUS", "Australia", "germany"].map(code), [Some("AU"), Some("AU"), Some("AU"), Some("DE")]);
+        assert_eq!((code("Atlantis"), code(""), code("XX")), (None, None, None));
+        assert!(ALPHA3.split_whitespace().all(|pair| name(&pair[4..]).is_some()));
         assert!(number_comes_last("DE") && !number_comes_last("FR"));
     }
 }

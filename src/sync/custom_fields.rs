@@ -29,19 +29,20 @@ pub struct Wanted<'a> {
     pub resource: &'a str,
     /// The subject of "… was not written".
     pub what: &'a str,
+    /// Most characters of a String field (F 1.9).
+    pub max_length: usize,
 }
 
 /// Compares what is wanted with what was found.
-pub fn write(wanted: &Wanted, found: Option<&Custom>, ours: &CustomType, known: &Known) -> (Writing, Option<Note>) {
+pub fn write(wanted: &Wanted, found: Option<&Custom>, ours: &CustomType, known: &Known) -> (Writing, Vec<Note>) {
     let our_type = known.type_with_key(&ours.key);
     let Some(found) = found else { return set_type(wanted, ours, our_type) };
     let found_type = known.type_named(&found.kind);
     let label = found_type.map_or_else(|| found.kind.label(), |found| &found.key);
     let is_ours = label == ours.key;
-    let mut fields = Vec::new();
-    let mut missing = Vec::new();
+    let (mut fields, mut missing, mut notes) = (Vec::new(), Vec::new(), Vec::new());
     for (name, value) in &wanted.values {
-        match fit_field(name, value, found_type, is_ours) {
+        match wanted.fit_field(name, value, found_type, is_ours, &mut notes) {
             Some(value) if found.fields.get(*name) != Some(&value) => fields.push(((*name).to_owned(), value)),
             Some(_) => {}
             None => missing.push(*name),
@@ -50,34 +51,72 @@ pub fn write(wanted: &Wanted, found: Option<&Custom>, ours: &CustomType, known: 
     if !missing.is_empty() && !is_ours && ours.on_foreign == OnForeign::Replace {
         return set_type(wanted, ours, our_type);
     }
-    (Writing::Fields(fields), foreign(wanted, label, &missing))
+    notes.extend(foreign(wanted, label, &missing));
+    (Writing::Fields(fields), notes)
 }
 
 /// The resource gets our Type with everything we have for it.
-fn set_type(wanted: &Wanted, ours: &CustomType, our_type: Option<&Type>) -> (Writing, Option<Note>) {
-    let mut fields = Map::new();
-    let mut missing = Vec::new();
+fn set_type(wanted: &Wanted, ours: &CustomType, our_type: Option<&Type>) -> (Writing, Vec<Note>) {
+    let (mut fields, mut missing, mut notes) = (Map::new(), Vec::new(), Vec::new());
     for (name, value) in &wanted.values {
-        match fit_field(name, value, our_type, true) {
+        match wanted.fit_field(name, value, our_type, true, &mut notes) {
             Some(value) => drop(fields.insert((*name).to_owned(), value)),
             None => missing.push(*name),
         }
     }
-    let note = foreign(wanted, &ours.key, &missing);
+    notes.extend(foreign(wanted, &ours.key, &missing));
     if fields.is_empty() {
-        (Writing::Fields(vec![]), note)
+        (Writing::Fields(vec![]), notes)
     } else {
-        (Writing::Type { key: ours.key.clone(), fields }, note)
+        (Writing::Type { key: ours.key.clone(), fields }, notes)
     }
 }
 
-/// The value in the type the field has; `None` if the Type has no usable field of this name. Our
-/// own Type is taken as provisioned if its definition was not read.
-fn fit_field(name: &str, value: &Value, of: Option<&Type>, is_ours: bool) -> Option<Value> {
-    match of {
-        Some(known) => known.field(name).and_then(|kind| fit(value, kind)),
-        None => is_ours.then(|| value.clone()),
+impl Wanted<'_> {
+    /// The value in the type the field has; `None` if the Type has no usable field of this name. Our
+    /// own Type is taken as provisioned if its definition was not read.
+    fn fit_field(
+        &self,
+        name: &str,
+        value: &Value,
+        of: Option<&Type>,
+        is_ours: bool,
+        notes: &mut Vec<Note>,
+    ) -> Option<Value> {
+        let value = match of {
+            Some(known) => known.field(name).and_then(|kind| fit(value, kind))?,
+            None => is_ours.then(|| value.clone())?,
+        };
+        let Some(cut) = value.as_str().and_then(|text| without_the_oldest(text, self.max_length)) else {
+            return Some(value);
+        };
+        let sentence = format!(
+            "{name} of {} was longer than {} characters; the oldest entries were left out.",
+            self.resource, self.max_length
+        );
+        notes.push(Note::new("custom_type.cut", sentence));
+        Some(cut.into())
     }
+}
+
+/// A JSON list that is too long, without as many of its first elements as needed; `None` if it is
+/// short enough, or no list.
+fn without_the_oldest(text: &str, max_length: usize) -> Option<String> {
+    let mut left = text.chars().count();
+    if left <= max_length {
+        return None;
+    }
+    let elements: Vec<&RawValue> = serde_json::from_str(text).ok()?;
+    let mut kept = elements.as_slice();
+    left = 1 + kept.iter().map(|element| element.get().chars().count() + 1).sum::<usize>();
+    while left > max_length
+        && let Some((oldest, rest)) = kept.split_first()
+    {
+        left -= oldest.get().chars().count() + 1;
+        kept = rest;
+    }
+    let kept: Vec<&str> = kept.iter().map(|element| element.get()).collect();
+    Some(format!("[{}]", kept.join(",")))
 }
 
 /// Number ↔ String is converted, a Set of String receives the elements of a JSON array.
@@ -138,24 +177,24 @@ mod tests {
 
     fn wanted() -> Wanted<'static> {
         let values = vec![("flOrderId", json!("6469")), ("flOrderRef", json!("HD_100234"))];
-        Wanted { values, resource: "order 100234", what: "the link in custom fields" }
+        Wanted { values, resource: "order 100234", what: "the link in custom fields", max_length: 10_000 }
     }
 
     #[test]
     fn our_type_gets_only_the_fields_that_differ() {
         let known = known("flOrder", json!({"flOrderId": {"name": "String"}, "flOrderRef": {"name": "String"}}));
         let found = on("flOrder", json!({"flOrderId": "6469", "flOrderRef": "old"}));
-        let (writing, note) = write(&wanted(), Some(&found), &ours(OnForeign::Skip), &known);
+        let (writing, notes) = write(&wanted(), Some(&found), &ours(OnForeign::Skip), &known);
         assert_eq!(writing, Writing::Fields(vec![("flOrderRef".into(), json!("HD_100234"))]));
-        assert_eq!(note, None);
+        assert_eq!(notes, []);
     }
 
     #[test]
     fn an_extended_foreign_type_is_written_in_its_own_field_types() {
         let known = known("merchant", json!({"flOrderId": {"name": "Number"}, "flOrderRef": {"name": "String"}}));
-        let (writing, note) = write(&wanted(), Some(&on("merchant", json!({}))), &ours(OnForeign::Skip), &known);
+        let (writing, notes) = write(&wanted(), Some(&on("merchant", json!({}))), &ours(OnForeign::Skip), &known);
         let fields = vec![("flOrderId".into(), json!(6469)), ("flOrderRef".into(), json!("HD_100234"))];
-        assert_eq!((writing, note), (Writing::Fields(fields), None));
+        assert_eq!((writing, notes), (Writing::Fields(fields), vec![]));
         let same = on("merchant", json!({"flOrderId": 6469, "flOrderRef": "HD_100234"}));
         let (writing, _) = write(&wanted(), Some(&same), &ours(OnForeign::Skip), &known);
         assert_eq!(writing, Writing::Fields(vec![]));
@@ -164,10 +203,10 @@ mod tests {
     #[test]
     fn a_field_of_an_unusable_type_counts_as_missing() {
         let known = known("merchant", json!({"flOrderId": {"name": "Boolean"}, "flOrderRef": {"name": "String"}}));
-        let (writing, note) = write(&wanted(), Some(&on("merchant", json!({}))), &ours(OnForeign::Skip), &known);
+        let (writing, notes) = write(&wanted(), Some(&on("merchant", json!({}))), &ours(OnForeign::Skip), &known);
         assert_eq!(writing, Writing::Fields(vec![("flOrderRef".into(), json!("HD_100234"))]));
         assert_eq!(
-            note.unwrap().sentence,
+            notes[0].sentence,
             "order 100234 carries the custom Type merchant, which has no field flOrderId; flOrderId was not written."
         );
     }
@@ -176,11 +215,32 @@ mod tests {
     fn a_foreign_type_is_replaced_only_when_that_is_asked_for() {
         let known = known("merchant", json!({"gift": {"name": "String"}}));
         let found = on("merchant", json!({"gift": "Hi"}));
-        let (skipped, note) = write(&wanted(), Some(&found), &ours(OnForeign::Skip), &known);
-        assert_eq!((skipped, note.is_some()), (Writing::Fields(vec![]), true));
-        let (replaced, note) = write(&wanted(), Some(&found), &ours(OnForeign::Replace), &known);
+        let (skipped, notes) = write(&wanted(), Some(&found), &ours(OnForeign::Skip), &known);
+        assert_eq!((skipped, notes.len()), (Writing::Fields(vec![]), 1));
+        let (replaced, notes) = write(&wanted(), Some(&found), &ours(OnForeign::Replace), &known);
         let fields = json!({"flOrderId": "6469", "flOrderRef": "HD_100234"}).as_object().unwrap().clone();
-        assert_eq!((replaced, note), (Writing::Type { key: "flOrder".into(), fields }, None));
+        assert_eq!((replaced, notes), (Writing::Type { key: "flOrder".into(), fields }, vec![]));
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_loses_its_oldest_elements() {
+        let wanted =
+            |max_length| Wanted { values: vec![("list", json!(r#"[{"a":1},{"ä":2},3]"#))], max_length, ..wanted() };
+        let cut = |max_length| {
+            let (writing, notes) = write(&wanted(max_length), None, &ours(OnForeign::Skip), &Known::default());
+            let Writing::Type { fields, .. } = writing else { panic!("{writing:?}") };
+            (fields["list"].clone(), notes.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        let note = |max_length| {
+            format!(
+                "custom_type.cut: list of order 100234 was longer than {max_length} characters; the oldest entries were left out."
+            )
+        };
+        assert_eq!(cut(19), (json!(r#"[{"a":1},{"ä":2},3]"#), vec![]));
+        assert_eq!(cut(18), (json!(r#"[{"ä":2},3]"#), vec![note(18)]));
+        assert_eq!(cut(11).0, json!(r#"[{"ä":2},3]"#));
+        assert_eq!(cut(10).0, json!("[3]"));
+        assert_eq!(cut(2).0, json!("[]"));
     }
 
     #[test]

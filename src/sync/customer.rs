@@ -1,23 +1,74 @@
 //! Customers, commercetools → Fluent: registered ones and guests of orders.
 //!
+//! Routes `commercetools.customer-changed`, `commercetools.customer-deleted` (in `inbox`), `fluent.upsert-customer`,
+//! `fluent.anonymise-customer` (in `send`), all of subject `customer:<id>`; `job.customer-sync` finds what no notification
+//! told of. Orders make sure of their buyer themselves (in `ensure`).
 //! The pure part: [`to_fluent`] maps a customer, [`guest_to_fluent`] the buyer of an order without one.
 //! Field table: `commercetools-to-fluent`, section 4.
 
 mod ensure;
+pub mod inbox;
+pub mod send;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use super::attribute::{self, own};
 use super::canonical::hex;
+use super::connection;
 use super::order::address;
 use super::text::{Notes, fill, fits, present};
+use super::walk::{Walk, walk};
+use crate::app::App;
 use crate::commercetools::model::{Address, Customer, Order};
 use crate::config::model::{Connection, CustomerAddresses, Guest};
-use crate::failure::Failure;
+use crate::config::timing::Timing;
+use crate::failure::{Failure, Outcome};
 use crate::fluent::input::{AttributeInput, CreateCustomerInput, Id, UpdateCustomerInput};
+use crate::queue::{Message, Routes};
 
 pub use ensure::ensure;
+
+/// Mapping kind of registered customers.
+pub const KIND: &str = "customer";
+
+/// The stream of the customers; its cursor carries this name.
+pub const STREAM: &str = "customer-sync";
+
+/// Attributes that hold addresses (`customer.addresses: default`).
+const ADDRESSES: [&str; 2] = ["defaultShippingAddress", "defaultBillingAddress"];
+
+/// Registers this flow's routes.
+pub fn register(routes: &mut Routes) {
+    routes.inbox("commercetools.customer-changed", inbox::changed);
+    routes.inbox("commercetools.customer-deleted", inbox::deleted);
+    routes.outbox("fluent.upsert-customer", send::send);
+    routes.outbox("fluent.anonymise-customer", send::anonymise);
+    routes.job("job.customer-sync", sync).timed(|connection| {
+        let config = &connection.customer;
+        (config.enabled && !config.poll.0.is_zero()).then(|| Timing::every(config.poll))
+    });
+}
+
+/// `job.customer-sync`: walks the customers that changed in a frozen window, page by page.
+///
+/// # Errors
+/// As [`walk`].
+pub async fn sync(app: App, message: Message) -> Outcome {
+    let customers = Walk {
+        stream: STREAM,
+        collection: "GET /customers",
+        kind: KIND,
+        route: "commercetools.customer-changed",
+        plural: "customers",
+    };
+    walk(&app, &message, connection(&app, &message)?, &customers).await
+}
+
+/// What people call a customer: its number, else its id.
+pub fn label(customer: &Customer) -> &str {
+    customer.customer_number.as_deref().unwrap_or(&customer.id)
+}
 
 /// A customer as Fluent gets it.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +107,7 @@ impl Mapped {
 /// # Errors
 /// Rejected without email, or if the user name or email is longer than Fluent allows.
 pub fn to_fluent(customer: &Customer, connection: &Connection) -> Result<Mapped, Failure> {
-    let label = customer.customer_number.as_deref().unwrap_or(&customer.id);
+    let label = label(customer);
     let Some(email) = present(Some(&customer.email)) else {
         return Err(Failure::rejected(format!("Customer {label} has no email; Fluent requires one.")));
     };
@@ -186,8 +237,8 @@ fn attributes(customer: &Customer, connection: &Connection, notes: &mut Notes) -
     }
     if connection.customer.addresses == CustomerAddresses::Default {
         let defaults = [
-            ("defaultShippingAddress", customer.default_shipping_address_id.as_deref()),
-            ("defaultBillingAddress", customer.default_billing_address_id.as_deref()),
+            (ADDRESSES[0], customer.default_shipping_address_id.as_deref()),
+            (ADDRESSES[1], customer.default_billing_address_id.as_deref()),
         ];
         for (name, id) in defaults {
             if let Some(address) = by_id(customer, id) {

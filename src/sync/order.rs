@@ -1,7 +1,9 @@
-//! Orders, commercetools → Fluent: a home delivery with one fulfilment choice.
+//! Orders, commercetools → Fluent: home deliveries, click and collect, and both mixed.
 //!
-//! Routes `commercetools.order-created` and `fluent.create-order` (in `create`), subject `order:<id>`;
-//! `job.order-sync` (in `poll`) finds the orders that nobody told us of.
+//! Routes `commercetools.order-created`, `-changed`, `-cancelled` and `-deleted` (in `inbox`), `fluent.create-order` (in
+//! `create`), `fluent.update-order` (in `change`), `fluent.cancel-order` (in `cancel`) and
+//! `fluent.create-financial-transaction` (in `transaction`), all of subject `order:<id>`; `job.order-sync` (in `poll`)
+//! and `job.payment-sync` find what nobody told us of, `job.order-backfill-sync` (in `backfill`) what was there before.
 //! The pure part: [`to_fluent`] maps an order as read. What it is called in Fluent is decided by
 //! [`reference`] before the first call and then remembered. Field tables: `commercetools-to-fluent`,
 //! sections 5 and 6.
@@ -9,42 +11,62 @@
 pub mod address;
 pub mod adopt;
 pub mod amounts;
+pub mod backfill;
+pub mod cancel;
+pub mod change;
 pub mod choice;
 pub mod create;
+pub mod delivery;
 pub mod from_line;
 mod gap;
+pub mod inbox;
 pub mod item;
 pub mod payment;
 pub mod poll;
+pub mod told;
+pub mod transaction;
 
 use serde_json::Value;
 
 use self::amounts::Amounts;
+use self::delivery::Deliveries;
 use super::attribute::{self, own};
 use super::text::{Notes, fill, fits, present};
-use crate::commercetools::model::{Address, Order};
+use crate::commercetools::model::Order;
 use crate::config::model::Connection;
 use crate::config::timing::Timing;
+use crate::config::value::Span;
 use crate::failure::Failure;
 use crate::fluent::input::{AttributeInput, CreateOrderInput, Id};
 use crate::intake::GAP;
 use crate::queue::Routes;
 
-pub use create::{SINCE, receive, send};
+pub use create::SINCE;
 
 /// Registers this flow's routes.
 pub fn register(routes: &mut Routes) {
-    routes.inbox("commercetools.order-created", receive).lane("order");
+    let wait_limit = |connection: &Connection| connection.order.wait_limit;
+    routes.inbox("commercetools.order-created", inbox::created).lane("order");
+    for route in ["commercetools.order-changed", "commercetools.order-cancelled"] {
+        routes.inbox(route, inbox::changed).lane("order");
+    }
     routes.inbox(GAP, gap::fill).lane("order");
+    routes.inbox("commercetools.order-deleted", inbox::deleted).lane("order");
+    routes.inbox("commercetools.payment-changed", transaction::changed).lane("order").wait_limit(wait_limit);
+    routes.outbox("fluent.create-order", create::send).lane("order").blocks().wait_limit(wait_limit);
+    routes.outbox("fluent.update-order", change::send).lane("order").wait_limit(wait_limit);
+    routes.outbox("fluent.cancel-order", cancel::send).lane("order");
+    routes.outbox("fluent.create-financial-transaction", transaction::send).lane("order").wait_limit(wait_limit);
+    routes.job("job.order-sync", poll::sync).timed(|connection| timing(connection, connection.order.poll));
     routes
-        .outbox("fluent.create-order", send)
-        .lane("order")
-        .blocks()
-        .wait_limit(|connection| connection.order.wait_limit);
-    routes.job("job.order-sync", poll::sync).timed(|connection| {
-        let config = &connection.order;
-        (config.enabled && !config.poll.0.is_zero()).then(|| Timing::every(config.poll))
-    });
+        .job("job.payment-sync", transaction::sync)
+        .timed(|connection| timing(connection, connection.order.payment_poll));
+    // By hand only: it is never timed.
+    routes.job(backfill::JOB, backfill::sync).lane("backfill").timed(|_| None);
+}
+
+fn timing(connection: &Connection, pause: Span) -> Option<Timing> {
+    (connection.order.enabled && !pause.0.is_zero()).then(|| Timing::every(pause))
 }
 
 /// An order as Fluent gets it.
@@ -63,7 +85,7 @@ pub struct Mapped {
 /// # Errors
 /// Rejected with the sentences of 5.7, if the order cannot be sent as it is.
 pub fn to_fluent(order: &Order, customer_id: &str, connection: &Connection) -> Result<Mapped, Failure> {
-    to_fluent_as(order, &reference(order, connection), customer_id, connection)
+    mapped(order, None, customer_id, connection)
 }
 
 /// Maps an order under a ref that is remembered: a ref is never recomputed (D-1).
@@ -76,15 +98,27 @@ pub fn to_fluent_as(
     customer_id: &str,
     connection: &Connection,
 ) -> Result<Mapped, Failure> {
+    mapped(order, Some(reference), customer_id, connection)
+}
+
+fn mapped(
+    order: &Order,
+    remembered: Option<&str>,
+    customer_id: &str,
+    connection: &Connection,
+) -> Result<Mapped, Failure> {
     if !item::any(order, connection) {
         return Err(Failure::rejected(format!("Order {} has nothing that Fluent can fulfil.", label(order))));
     }
-    let destination = choice::home_delivery(order)?;
-    check_emails(order, destination)?;
+    let deliveries = Deliveries::read(order, connection)?;
+    check_emails(order, &deliveries)?;
     let mut notes = Notes::default();
     let chain = chain(order, connection);
-    let amounts = Amounts::read(order, connection, &mut notes)?;
-    let items = item::items(order, &amounts, connection, &chain)?;
+    let kind = deliveries.order_type(&connection.order);
+    let reference = remembered.map_or_else(|| reference(order, kind, connection), str::to_owned);
+    let amounts = Amounts::read(order, &deliveries, connection, &mut notes)?;
+    let items = item::items(order, &deliveries, &reference, &amounts, connection, &chain)?;
+    let mut choices = choice::choices(order, &deliveries, &reference, &amounts, connection, &mut notes)?;
     let email = order.customer_email.as_deref();
     let billing = order.billing_address.as_ref();
     let mut skus: Vec<String> = vec![];
@@ -94,14 +128,15 @@ pub fn to_fluent_as(
         }
     }
     let input = CreateOrderInput {
-        reference: reference.to_owned(),
-        kind: connection.order.types.hd.clone(),
+        reference,
+        kind: kind.to_owned(),
         retailer: Id { id: connection.fluent.retailer_id.to_string() },
         customer: Id { id: customer_id.to_owned() },
         total_price: Some(amounts.total_price()),
         total_tax_price: amounts.total_tax_price(),
         items,
-        fulfilment_choice: choice::home(order, destination, reference, &amounts, connection, &mut notes),
+        fulfilment_choice: if deliveries.is_multi() { None } else { choices.pop() },
+        fulfilment_choices: choices,
         billing_address: billing.map(|billing| address::fields(billing, email, &connection.order, &mut notes)),
         financial_transactions: payment::transactions(order, connection, &mut notes)?,
         attributes: attributes(order, &amounts, connection, &chain),
@@ -110,27 +145,28 @@ pub fn to_fluent_as(
 }
 
 /// Emails identify and are therefore not cut.
-fn check_emails(order: &Order, destination: &Address) -> Result<(), Failure> {
-    let billing = order.billing_address.as_ref().and_then(|billing| billing.email.as_deref());
-    let emails = [order.customer_email.as_deref(), destination.email.as_deref(), billing];
-    if emails.into_iter().flatten().all(|email| fits(email, 255)) {
+fn check_emails(order: &Order, deliveries: &Deliveries<'_>) -> Result<(), Failure> {
+    let addresses = deliveries.groups.iter().filter_map(|group| group.address).chain(&order.billing_address);
+    let emails = addresses.map(|address| address.email.as_deref()).chain([order.customer_email.as_deref()]);
+    if emails.flatten().all(|email| fits(email, 255)) {
         return Ok(());
     }
     let label = label(order);
     Err(Failure::rejected(format!("Order {label} has an email longer than 255 characters; Fluent cannot hold it.")))
 }
 
-/// The ref an order gets in Fluent: `order.ref_pattern`, or `{type}_{id}` where that is longer than 100 characters.
-pub fn reference(order: &Order, connection: &Connection) -> String {
-    let wanted = filled(&connection.order.ref_pattern, order, connection);
-    if fits(&wanted, REF) { wanted } else { filled("{type}_{id}", order, connection) }
+/// The ref an order of this type gets in Fluent: `order.ref_pattern`, or `{type}_{id}` where that is longer than 100
+/// characters.
+pub fn reference(order: &Order, kind: &str, connection: &Connection) -> String {
+    let wanted = filled(&connection.order.ref_pattern, order, kind);
+    if fits(&wanted, REF) { wanted } else { filled("{type}_{id}", order, kind) }
 }
 
 /// All refs under which the order may be in Fluent already: ours, and those of an earlier connector.
-pub fn references(order: &Order, connection: &Connection) -> Vec<String> {
-    let mut references = vec![reference(order, connection)];
+pub fn references(order: &Order, kind: &str, connection: &Connection) -> Vec<String> {
+    let mut references = vec![reference(order, kind, connection)];
     for pattern in &connection.order.adopt_ref_patterns {
-        let candidate = filled(pattern, order, connection);
+        let candidate = filled(pattern, order, kind);
         if fits(&candidate, REF) && !references.contains(&candidate) {
             references.push(candidate);
         }
@@ -141,9 +177,9 @@ pub fn references(order: &Order, connection: &Connection) -> Vec<String> {
 /// Longest ref.
 const REF: usize = 100;
 
-fn filled(pattern: &str, order: &Order, connection: &Connection) -> String {
+fn filled(pattern: &str, order: &Order, kind: &str) -> String {
     fill(pattern, |token| match token {
-        "type" => Some(connection.order.types.hd.clone()),
+        "type" => Some(kind.to_owned()),
         "order_number" => Some(label(order).to_owned()),
         "id" => Some(order.id.clone()),
         "store" => Some(order.store.as_ref().map_or_else(String::new, |store| store.key.clone())),
@@ -188,6 +224,8 @@ fn attributes(order: &Order, amounts: &Amounts, connection: &Connection, chain: 
     attributes
 }
 
+#[cfg(test)]
+mod delivery_tests;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

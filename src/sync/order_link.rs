@@ -78,9 +78,10 @@ fn add_custom_fields(part: &mut Part, fluent: &Order, order: &RememberedOrder, k
     let reference = named("order_ref").zip(fluent.reference.as_deref()).map(|(name, text)| (name, Value::from(text)));
     let resource = format!("order {}", order.label());
     let values = id.into_iter().chain(reference).collect();
-    let wanted = Wanted { values, resource: &resource, what: "the link in custom fields" };
-    let (writing, note) = custom_fields::write(&wanted, order.custom.as_ref(), &types.order, known);
-    part.notes.extend(note);
+    let wanted =
+        Wanted { values, resource: &resource, what: "the link in custom fields", max_length: types.max_length };
+    let (writing, notes) = custom_fields::write(&wanted, order.custom.as_ref(), &types.order, known);
+    part.notes.extend(notes);
     match writing {
         Writing::Type { key, fields } => {
             part.actions.push(Action::SetCustomType { kind: ResourceIdentifier::custom_type(key), fields });

@@ -3,21 +3,24 @@
 //! The mapping row, else the identity attribute, else our sync info, else the order number; the
 //! first hit becomes the mapping row. What belongs to another channel of the retailer is not ours.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::app::{App, Connection};
 use crate::clock::{self, Millis};
 use crate::commercetools::client::Query;
-use crate::commercetools::remembered::{RememberedLineItem, RememberedOrder};
+use crate::commercetools::remembered::RememberedOrder;
 use crate::config::model::UnknownOrder;
-use crate::failure::{Class, Failure, Skip};
+use crate::failure::{self, Failure, Skip};
 use crate::fluent::model::{Order, OrderItem};
-use crate::fluent::operation;
 use crate::queue::Message;
 use crate::store::{Db, Mapping};
+use crate::sync::order::told::{Class, Told};
+use crate::sync::order_line;
+use crate::sync::source::KnownConsignment;
 
 /// Kind of the mapping rows of orders.
 pub const KIND: &str = "order";
@@ -33,18 +36,49 @@ pub struct Pair {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Extra {
-    /// Fluent order type: HD.
+    /// Fluent order type: HD, CC, MULTI.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// When a create was sent whose outcome is not known: it may still appear.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unknown_since: Option<Millis>,
+    /// What Fluent was told of it; `None` = another connector created it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub told: Option<Told>,
+    /// Changes that a person was told of: class → hash of what is refused.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub reported: BTreeMap<Class, String>,
+    /// Fluent ids of the items of an order that was taken over, by ref.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub items: BTreeMap<String, String>,
+    /// Fluent ids of its fulfilment choices, by ref.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub choices: BTreeMap<String, String>,
+    /// It was cancelled before Fluent had it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cancelled_before_send: bool,
+    /// When the last event that cancels it was sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cancel_sent: Option<Millis>,
+    /// It was deleted in commercetools.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deleted: bool,
     /// `updatedOn` of the Fluent order that was last transferred.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fluent_updated_on: Option<String>,
     /// Its status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fluent_status: Option<String>,
+    /// How many fulfilments it had when they were last read.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub fulfilments: usize,
+    /// Its consignments that were read, by id.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub consignments: BTreeMap<String, KnownConsignment>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// A found Order.
@@ -100,49 +134,76 @@ pub async fn find(app: &App, message: &Message, connection: &Connection, id: &st
     if let Some(mapping) = known {
         return Ok(Found { commercetools_id: mapping.commercetools_id, unlinked: false });
     }
-    let order = fluent_order(connection, message, id).await?;
-    let Some((found, unlinked)) = candidate(message, connection, &order).await? else {
+    let order = fluent_order(connection, message, id, false).await?;
+    let Some((found, unlinked)) = search(message, connection, &order).await? else {
         return Err(unknown(app, message, connection, &order));
     };
-    let linked = Pair::load(&mut app.store().read().await?, message.connection(), &found.id).await?;
-    let mut pair = linked.unwrap_or_else(|| Pair::new(message.connection(), &found.id));
-    if let Some(other) = pair.mapping.fluent_id.as_deref().filter(|other| *other != id) {
-        return Err(Failure::rejected(format!(
-            "commercetools order {} is already linked to Fluent order {other}; not linked to {id}.",
-            found.label()
-        )));
-    }
-    pair.mapping.fluent_id = Some(id.to_owned());
-    pair.mapping.fluent_ref = pair.mapping.fluent_ref.or_else(|| order.reference.clone());
-    pair.mapping.commercetools_key = found.order_number.clone();
-    pair.extra.kind = Some(order.kind.clone());
-    let row = pair.row(message);
-    message.with(move |tx| Box::pin(async move { tx.put_mapping(&row).await }));
-    Ok(Found { commercetools_id: found.id, unlinked })
+    let candidate = Candidate { fluent: order, order: found, unlinked };
+    link(app, message, &candidate).await?;
+    Ok(Found { commercetools_id: candidate.order.id, unlinked })
 }
 
-/// Reads the header of a Fluent order by its id.
+/// An Order that could be a Fluent order's.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    pub fluent: Order,
+    pub order: RememberedOrder,
+    /// As in [`Found`].
+    pub unlinked: bool,
+}
+
+/// Looks for the Order of a Fluent order without asking the mapping.
+///
+/// # Errors
+/// As [`find`], but `None` if there is none.
+pub async fn candidate(message: &Message, connection: &Connection, id: &str) -> Result<Option<Candidate>, Failure> {
+    let fluent = fluent_order(connection, message, id, false).await?;
+    let found = search(message, connection, &fluent).await?;
+    Ok(found.map(|(order, unlinked)| Candidate { fluent, order, unlinked }))
+}
+
+/// Commits the pair of a candidate with the outcome of `message`.
+///
+/// # Errors
+/// A rejection if the Order belongs to another Fluent order.
+pub async fn link(app: &App, message: &Message, candidate: &Candidate) -> Result<(), Failure> {
+    let Candidate { fluent, order: found, .. } = candidate;
+    let linked = Pair::load(&mut app.store().read().await?, message.connection(), &found.id).await?;
+    let mut pair = linked.unwrap_or_else(|| Pair::new(message.connection(), &found.id));
+    if let Some(other) = pair.mapping.fluent_id.as_deref().filter(|other| *other != fluent.id) {
+        return Err(Failure::rejected(format!(
+            "commercetools order {} is already linked to Fluent order {other}; not linked to {}.",
+            found.label(),
+            fluent.id
+        )));
+    }
+    pair.mapping.state = "active".into();
+    pair.mapping.fluent_id = Some(fluent.id.clone());
+    pair.mapping.fluent_ref = pair.mapping.fluent_ref.or_else(|| fluent.reference.clone());
+    pair.mapping.commercetools_key = found.order_number.clone();
+    pair.extra.kind = Some(fluent.kind.clone());
+    let row = pair.row(message);
+    message.with(move |tx| Box::pin(async move { tx.put_mapping(&row).await }));
+    Ok(())
+}
+
+/// Reads a Fluent order by its id: its header, on demand with all its fulfilments.
 ///
 /// # Errors
 /// Retry for ten minutes if Fluent does not have it (yet), then a rejection.
-pub async fn fluent_order(connection: &Connection, message: &Message, id: &str) -> Result<Order, Failure> {
-    #[derive(Deserialize)]
-    struct Source {
-        #[serde(rename = "orderById")]
-        order: Option<Order>,
-    }
+pub async fn fluent_order(
+    connection: &Connection,
+    message: &Message,
+    id: &str,
+    with_fulfilments: bool,
+) -> Result<Order, Failure> {
     let fluent = connection.fluent.on(message.call());
-    let variables = json!({"id": id, "withFulfilments": false, "after": null});
-    let source: Result<Source, _> = fluent.run(&operation::ORDER_UPDATE_SOURCE, variables).await;
-    match source {
-        Ok(Source { order: Some(order) }) => Ok(order),
-        Err(error) if error.code != "C0120E" => Err(error.into()),
-        _ => Err(message.not_there_yet(format!("Fluent has no ORDER with id {id} (yet)."))),
-    }
+    let order = fluent.order_source(id, with_fulfilments).await?;
+    order.ok_or_else(|| message.not_there_yet(format!("Fluent has no ORDER with id {id} (yet).")))
 }
 
 /// The Order, and whether the link is still to be written into it.
-async fn candidate(
+async fn search(
     message: &Message,
     connection: &Connection,
     order: &Order,
@@ -188,23 +249,16 @@ async fn by_number(
     let commercetools = connection.commercetools.on(message.call());
     let Some(found) = commercetools.order_by_number::<RememberedAnswer>(number).await? else { return Ok(None) };
     let items = connection.fluent.on(message.call()).order_items(&order.id, None).await?;
-    match items.iter().all(|item| has_line(&found.0, item)) {
+    let has_line = |item: &OrderItem| {
+        order_line::find(&found.0, item.reference.as_deref(), Some(&item.product.reference)).is_some()
+    };
+    match items.iter().all(has_line) {
         true => Ok(Some((found.0, true))),
         false => Err(Failure::rejected(format!(
             "Order number {number} exists in commercetools, but its Line Items do not match Fluent order {}; not linked.",
             order.label()
         ))),
     }
-}
-
-/// By the id of the line, else its key, else the SKU if no other line has it (F 6.3).
-fn has_line(order: &RememberedOrder, item: &OrderItem) -> bool {
-    let named = |line: &RememberedLineItem| {
-        item.reference.as_ref().is_some_and(|name| *name == line.id || Some(name) == line.key.as_ref())
-    };
-    let sold = |line: &&RememberedLineItem| line.sku.as_deref() == Some(&item.product.reference);
-    order.line_items.iter().chain(&order.custom_line_items).any(named)
-        || order.line_items.iter().filter(sold).count() == 1
 }
 
 /// The first looks for the Order of a new Fluent order; then the pauses grow with its age.
@@ -220,7 +274,7 @@ fn unknown(app: &App, message: &Message, connection: &Connection, order: &Order)
     if now < until {
         let pause = (now - created).max(FIRST_LOOKS).min(until - now);
         return Failure::Again {
-            class: Class::Stale,
+            class: failure::Class::Stale,
             sentence: format!(
                 "Fluent order {name} is not linked to a commercetools Order yet; waiting until {}.",
                 clock::rfc3339(until)

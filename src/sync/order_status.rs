@@ -11,6 +11,7 @@ pub mod inbox;
 use axes::{Axis, row, written};
 
 use super::slice::{Note, Part};
+use super::source::Source;
 use crate::commercetools::action::{Action, OrderState, PaymentState, ResourceIdentifier, ShipmentState};
 use crate::commercetools::known::{Known, State};
 use crate::commercetools::remembered::RememberedOrder;
@@ -41,19 +42,20 @@ const WORKFLOW: &[&str] = &[
 ];
 
 /// What brings the states of the Order up to the Fluent status.
-pub fn project(fluent: &Order, order: &RememberedOrder, known: &Known, config: &OrderStatus) -> Part {
+pub fn project(source: &Source, order: &RememberedOrder, known: &Known, config: &OrderStatus) -> Part {
     if !config.enabled {
         return Part::default();
     }
-    let round = Round { fluent, status: fluent.status.as_deref().unwrap_or("(none)"), order, config };
+    let fluent = &source.order;
+    let round = Round { source, fluent, status: fluent.status.as_deref().unwrap_or("(none)"), order, config };
     if !round.is_mapped() {
         return round.unmapped();
     }
     let mut part = Part::default();
     round.workflow_state(known, &mut part);
-    round.axis::<ShipmentState>(&mut part);
-    round.axis::<PaymentState>(&mut part);
-    round.axis::<OrderState>(&mut part);
+    round.axis(round.shipment(), &mut part);
+    round.axis(round.row::<PaymentState>().flatten(), &mut part);
+    round.axis(round.row::<OrderState>().flatten(), &mut part);
     part
 }
 
@@ -101,6 +103,7 @@ fn wrong_case(place: &str, status: &str) -> Option<String> {
 
 /// One look at an order.
 struct Round<'a> {
+    source: &'a Source,
     fluent: &'a Order,
     status: &'a str,
     order: &'a RememberedOrder,
@@ -136,11 +139,44 @@ impl Round<'_> {
         }
     }
 
-    fn axis<A: Axis>(&self, part: &mut Part) {
+    /// What the table says, unless fulfilments or consignments say more (F 5.2). A cancelled order
+    /// stays cancelled.
+    fn shipment(&self) -> Option<ShipmentState> {
+        let of_table = self.row::<ShipmentState>().flatten();
+        if of_table == Some(ShipmentState::Canceled) {
+            return of_table;
+        }
+        let delivered = self.is_delivered().then_some(ShipmentState::Delivered);
+        let partial = self.is_partly_shipped().then_some(ShipmentState::Partial);
+        [of_table, partial, delivered].into_iter().flatten().max_by_key(|state| state.rank())
+    }
+
+    /// Some, but not all of the fulfilments that are still alive were shipped.
+    fn is_partly_shipped(&self) -> bool {
+        let live = |status: &&str| !matches!(*status, "REJECTED" | "EXPIRED" | "CANCELLED");
+        let statuses = self.fluent.fulfilments().map(|fulfilment| fulfilment.status.as_deref().unwrap_or_default());
+        let live: Vec<&str> = statuses.filter(live).collect();
+        let shipped = live.iter().filter(|status| self.config.shipped_statuses.iter().any(|known| known == *status));
+        let shipped = shipped.count();
+        self.config.partial_from_fulfilments && shipped > 0 && shipped < live.len()
+    }
+
+    /// Every consignment that we know of the order has arrived.
+    fn is_delivered(&self) -> bool {
+        let read = &self.source.consignments;
+        let remembered = self.source.known.iter().filter(|(id, _)| read.iter().all(|one| one.id != **id));
+        let remembered = remembered.map(|(_, known)| known.status.as_deref());
+        let mut statuses = read.iter().map(|one| one.status.as_deref()).chain(remembered).peekable();
+        let delivered = &self.config.delivered_consignment_statuses;
+        statuses.peek().is_some()
+            && statuses.all(|status| status.is_some_and(|status| delivered.iter().any(|known| known == status)))
+    }
+
+    fn axis<A: Axis>(&self, target: Option<A>, part: &mut Part) {
         if !A::config(self.config).enabled {
             return;
         }
-        let Some(Some(target)) = self.row::<A>() else { return };
+        let Some(target) = target else { return };
         let current = A::current(self.order);
         let wanted = target.to_string();
         if current == Some(wanted.as_str()) {

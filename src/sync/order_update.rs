@@ -3,19 +3,20 @@
 //! Route `commercetools.update-order`, subject `order:<id>` (`fluent-to-commercetools.md` 1.4, 1.7).
 //! The slices of all claimed messages are projected together from the Fluent order as it is now and
 //! compared with the Order as we remember it; only the difference is sent, states last. Doing it
-//! twice gives nothing to send. Field table: `docs/mapping/order-status.md`.
+//! twice gives nothing to send. Field tables: `docs/mapping/order-status.md`, `fulfilment.md`,
+//! `consignment.md`, `return.md`.
 
 mod send;
 
 use std::collections::BTreeSet;
 
 use super::slice::{Note, Part, Refusal, Slice};
-use super::{order_link, order_status};
+use super::source::Source;
+use super::{consignment, fulfilment, order_link, order_status, returns};
 use crate::commercetools::action::Action;
 use crate::commercetools::known::Known;
 use crate::commercetools::remembered::RememberedOrder;
 use crate::config::model::Connection;
-use crate::fluent::model::Order;
 use crate::queue::Routes;
 
 pub use send::{Update, send};
@@ -32,19 +33,30 @@ pub fn register(routes: &mut Routes) {
 /// its Channel: a Type that is not in there counts as foreign, a State or Channel as missing.
 pub fn project(
     slices: &BTreeSet<Slice>,
-    fluent: &Order,
+    source: &Source,
     order: &RememberedOrder,
     known: &Known,
     connection: &Connection,
 ) -> Projection {
     let mut projection = Projection::default();
     if slices.contains(&Slice::Link) {
-        projection.add(Slice::Link, order_link::project(fluent, order, known, connection));
+        projection.add(Slice::Link, order_link::project(&source.order, order, known, connection));
         if let Some(refusal) = projection.belongs_to_another() {
             return Projection::refused(slices, refusal);
         }
     }
-    let mut status = order_status::project(fluent, order, known, &connection.order_status);
+    if slices.contains(&Slice::Fulfilment) {
+        projection.add(Slice::Fulfilment, fulfilment::project(source, order, known, connection));
+    }
+    for one in &source.consignments {
+        let part = consignment::project(one, source, order, known, connection);
+        projection.add(Slice::Consignment(one.id.clone()), part);
+    }
+    projection.add_returns(source, order, connection);
+    for (slice, failure) in &source.absent {
+        projection.add(slice.clone(), Part::refused("fluent.not_found", failure.clone()));
+    }
+    let mut status = order_status::project(source, order, known, &connection.order_status);
     if !slices.contains(&Slice::Status) {
         // Nobody asked for the states, so nobody is refused for their sake.
         status.notes.extend(status.refusal.take().map(|refusal| Note::new(refusal.code, refusal.failure.to_string())));
@@ -63,6 +75,8 @@ pub struct Projection {
     pub notes: Vec<Note>,
     /// Slices that are not written; their messages end with the failure, the others go on.
     pub rejected: Vec<Rejected>,
+    /// Something can only be computed from what the Order is like after these actions.
+    pub is_unfinished: bool,
 }
 
 /// An action and the slice that wants it.
@@ -94,19 +108,46 @@ impl Projection {
         updates
     }
 
+    /// The slices that want something, each once.
+    pub fn slices(&self) -> BTreeSet<Slice> {
+        self.actions.iter().map(|planned| planned.slice.clone()).collect()
+    }
+
     /// What remains if one slice is sent on its own, to find the one the platform refuses.
     pub fn only(&self, slice: &Slice) -> Self {
         Self {
             actions: self.actions.iter().filter(|planned| planned.slice == *slice).cloned().collect(),
-            notes: vec![],
-            rejected: vec![],
+            ..Self::default()
         }
     }
 
     fn add(&mut self, slice: Slice, part: Part) {
         self.actions.extend(part.actions.into_iter().map(|action| Planned { slice: slice.clone(), action }));
-        self.notes.extend(part.notes);
+        for note in part.notes {
+            if !self.notes.contains(&note) {
+                self.notes.push(note);
+            }
+        }
         self.rejected.extend(part.refusal.map(|refusal| Rejected { slice, refusal }));
+    }
+
+    /// Writing the list of returns anew goes alone: the others are computed from what it was.
+    fn add_returns(&mut self, source: &Source, order: &RememberedOrder, connection: &Connection) {
+        let is_anew = |action: &Action| matches!(action, Action::SetReturnInfo { .. });
+        let mut parts: Vec<(Slice, Part)> = source
+            .returns
+            .iter()
+            .map(|one| (Slice::Return(one.reference.clone()), returns::project(one, order, &connection.returns)))
+            .collect();
+        if let Some(alone) = parts.iter().position(|(_, part)| part.actions.iter().any(is_anew)) {
+            for (_, (_, part)) in parts.iter_mut().enumerate().filter(|(at, _)| *at != alone) {
+                self.is_unfinished |= !part.actions.is_empty();
+                part.actions.clear();
+            }
+        }
+        for (slice, part) in parts {
+            self.add(slice, part);
+        }
     }
 
     fn belongs_to_another(&self) -> Option<Refusal> {

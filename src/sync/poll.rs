@@ -14,7 +14,7 @@ use crate::clock::Millis;
 use crate::config::value::Span;
 use crate::failure::Failure;
 use crate::queue::{Draft, Message, Range};
-use crate::store::{Counted, Error, New, Position, Put, Urgency};
+use crate::store::{Counted, Error, New, Position, Put, Tx, Urgency};
 
 /// How long a greater `settle` lasts, and what it is at most (F 1.5), in milliseconds.
 const RAISED: Millis = 24 * 60 * 60 * 1000;
@@ -40,7 +40,7 @@ pub struct Found {
 pub struct Window<'a> {
     app: &'a App,
     message: &'a Message,
-    stream: &'static str,
+    stream: String,
     pub from: Millis,
     pub to: Millis,
     /// Up to here, this moment included, an earlier window has looked; what is new there came late.
@@ -69,7 +69,7 @@ impl<'a> Window<'a> {
     pub async fn open(
         app: &'a App,
         message: &'a Message,
-        stream: &'static str,
+        stream: &str,
         now: Millis,
         pace: Pace,
         start: Option<Millis>,
@@ -82,7 +82,7 @@ impl<'a> Window<'a> {
         let blank = Self {
             app,
             message,
-            stream,
+            stream: stream.to_owned(),
             from: until,
             to: until,
             fresh: until,
@@ -166,9 +166,9 @@ impl<'a> Window<'a> {
     }
 
     async fn advance(&mut self, rows: Vec<Found>, position: Position) -> Result<(), Failure> {
-        let (connection, stream, fresh) = (self.message.connection().to_owned(), self.stream, self.fresh);
+        let (connection, stream, fresh) = (self.message.connection().to_owned(), self.stream.clone(), self.fresh);
         let (expected, moved, extra) = (self.stored.clone(), position.clone(), self.extra);
-        let raised = ((self.settle + self.settle / 2).min(MOST), self.app.clock().now() + RAISED);
+        let raised = raised(self.settle, self.app.clock().now());
         let kinds: Vec<(Millis, bool)> = rows.iter().map(|row| (row.at, row.counts)).collect();
         let rows: Vec<New> = rows.into_iter().map(|row| row.draft.into()).collect();
         let put = self.app.store().write(Urgency::Bulk, move |tx| {
@@ -179,7 +179,7 @@ impl<'a> Window<'a> {
                 let late = new.iter().filter(|(at, _)| *at <= fresh).count() as i64;
                 let found = new.iter().filter(|(_, counts)| *counts).count() as i64;
                 let counted = Counted { found, late, settle: (late > 0).then_some(raised) };
-                if !extra && !tx.advance(&connection, stream, expected.as_ref(), &moved, counted).await? {
+                if !extra && !tx.advance(&connection, &stream, expected.as_ref(), &moved, counted).await? {
                     return Err(Error::Fenced { subject: format!("the cursor of {stream}") });
                 }
                 Ok(new.len())
@@ -191,5 +191,77 @@ impl<'a> Window<'a> {
         }
         self.stored = Some(position);
         Ok(())
+    }
+}
+
+/// What is kept of a greater distance, and until when.
+fn raised(settle: Millis, now: Millis) -> (Millis, Millis) {
+    ((settle + settle / 2).min(MOST), now + RAISED)
+}
+
+/// A window that other messages walk: what they need to know of it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Frame {
+    pub from: Millis,
+    pub to: Millis,
+    /// What is new up to here came late.
+    pub fresh: Millis,
+    /// Does it look again at everything?
+    pub extra: bool,
+    since: Millis,
+    settle: Millis,
+    stored: Option<Position>,
+}
+
+impl Window<'_> {
+    /// The window for others.
+    pub fn frame(&self) -> Frame {
+        let stored = self.stored.clone();
+        let Self { from, to, fresh, extra, since, settle, .. } = *self;
+        Frame { from, to, fresh, extra, since, settle, stored }
+    }
+}
+
+impl Frame {
+    fn begun(&self) -> Position {
+        Position::Window { from: self.from, to: self.to, fresh: self.fresh, since: self.since, after: None }
+    }
+
+    /// The same window once more.
+    pub fn again(&mut self) {
+        self.stored = Some(self.begun());
+    }
+
+    /// The window is under way; `false` = somebody else moved the cursor.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn begin(&self, tx: &mut Tx, connection: &str, stream: &str) -> crate::store::Result<bool> {
+        let begun = self.begun();
+        if self.extra || self.stored.as_ref() == Some(&begun) {
+            return Ok(true);
+        }
+        tx.advance(connection, stream, self.stored.as_ref(), &begun, Counted::default()).await
+    }
+
+    /// The window is walked: so many rows were news, so many of them late. `false` = somebody else moved the
+    /// cursor meanwhile.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn end(
+        &self,
+        tx: &mut Tx,
+        connection: &str,
+        stream: &str,
+        (found, late): (i64, i64),
+        now: Millis,
+    ) -> crate::store::Result<bool> {
+        if self.extra {
+            return Ok(true);
+        }
+        let settle = (late > 0).then(|| raised(self.settle, now));
+        let done = Position::Done { end: self.to, since: self.since };
+        tx.advance(connection, stream, Some(&self.begun()), &done, Counted { found, late, settle }).await
     }
 }

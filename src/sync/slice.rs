@@ -16,7 +16,13 @@ pub use crate::queue::Note;
 pub enum Slice {
     /// The link to the Fluent order.
     Link,
-    /// The states that follow the Fluent order status.
+    /// All fulfilments.
+    Fulfilment,
+    /// The consignment with this id.
+    Consignment(String),
+    /// The return with this ref.
+    Return(String),
+    /// The states that follow the Fluent order status; last, so that their details are there before.
     Status,
 }
 
@@ -35,20 +41,27 @@ impl Slice {
 impl FromStr for Slice {
     type Err = UnknownSlice;
     fn from_str(text: &str) -> Result<Self, UnknownSlice> {
-        match text {
-            "link" => Ok(Self::Link),
-            "status" => Ok(Self::Status),
-            other => Err(UnknownSlice(other.to_owned())),
+        match (text, text.split_once(':')) {
+            ("link", _) => Ok(Self::Link),
+            ("status", _) => Ok(Self::Status),
+            ("fulfilment", _) => Ok(Self::Fulfilment),
+            (_, Some(("consignment", id))) => Ok(Self::Consignment(id.to_owned())),
+            (_, Some(("return", reference))) => Ok(Self::Return(reference.replace("%40", "@").replace("%25", "%"))),
+            _ => Err(UnknownSlice(text.to_owned())),
         }
     }
 }
 
 impl fmt::Display for Slice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Link => "link",
-            Self::Status => "status",
-        })
+        match self {
+            Self::Link => f.write_str("link"),
+            Self::Status => f.write_str("status"),
+            Self::Fulfilment => f.write_str("fulfilment"),
+            Self::Consignment(id) => write!(f, "consignment:{id}"),
+            // A ref may hold the sign that ends the slice in a key.
+            Self::Return(reference) => write!(f, "return:{}", reference.replace('%', "%25").replace('@', "%40")),
+        }
     }
 }
 
@@ -88,13 +101,16 @@ mod tests {
     fn claimed_keys_become_each_slice_once() {
         let keys = ["status@poll:ORDER:6469@2026-11-20T10:15:00.120Z", "link@ACME:3f0c2a10", "status@ACME:3f0c2a11"];
         assert_eq!(Slice::union(keys).unwrap(), BTreeSet::from([Slice::Link, Slice::Status]));
+        assert_eq!(Slice::union(["consignment@ACME:1"]), Err(UnknownSlice("consignment".to_owned())));
         assert_eq!(Slice::union(["stat@ACME:1"]), Err(UnknownSlice("stat".to_owned())));
     }
 
     #[test]
     fn slices_read_back() {
-        for slice in [Slice::Link, Slice::Status] {
+        let (consignment, odd) = (Slice::Consignment("9001".to_owned()), Slice::Return("R@5:7 %40".to_owned()));
+        for slice in [Slice::Link, Slice::Status, Slice::Fulfilment, consignment, odd.clone()] {
             assert_eq!(slice.to_string().parse(), Ok(slice));
         }
+        assert_eq!(Slice::of_key(&format!("{odd}@poll:RETURN_ORDER:5100@2026-11-20T10:15:00.120Z")), Ok(odd));
     }
 }

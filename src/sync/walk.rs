@@ -20,7 +20,7 @@ pub const PAGE: u16 = 500;
 
 /// The last row of a page. Ids sort by their bytes in an order of the platform's own (A2), so they
 /// are handed back and never compared.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct After {
     pub at: String,
     pub id: String,
@@ -89,7 +89,10 @@ pub async fn walk(app: &App, message: &Message, connection: &Connection, walk: &
 }
 
 /// commercetools' clock; it is asked, so that a window never ends by an old answer.
-async fn now(commercetools: &Client) -> Result<Millis, Failure> {
+///
+/// # Errors
+/// As the client says.
+pub async fn now(commercetools: &Client) -> Result<Millis, Failure> {
     match commercetools.settings().await {
         Ok(_) => {}
         // The answer has a date, whatever it says.

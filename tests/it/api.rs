@@ -6,7 +6,7 @@ use fluent_connector::clock::Clock;
 use fluent_connector::http::Access;
 use fluent_connector::simulator::commercetools::{Commercetools, Options};
 use fluent_connector::store::token::ROLES;
-use fluent_connector::store::{Ending, Mapping, Token};
+use fluent_connector::store::{Ending, Mapping, Run, Token, Urgency};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -33,6 +33,7 @@ const ROUTES: &[(&str, &str, &str, &[&str])] = &[
     ("POST", "/api/v1/jobs/order-sync/pause", r#"{"reason":"a rehearsal"}"#, &["jobs:write"]),
     ("POST", "/api/v1/jobs/order-sync/resume", "", &["jobs:write"]),
     ("GET", "/api/v1/runs/{run}", "", &["jobs:read"]),
+    ("POST", "/api/v1/runs/{open}/approve", r#"{"reason":"a rehearsal"}"#, &["jobs:write"]),
     ("GET", "/api/v1/cursors", "", &["jobs:read"]),
     (
         "PUT",
@@ -61,6 +62,7 @@ async fn each_route_answers_each_role_as_its_scopes_say() {
             let (other, _) = desk.token("storefront").await;
             let run = desk.queue.run_job("main", job, None, "test").await.unwrap().to_string();
             let path = path.replace("{parked}", &message).replace("{token}", &other.id).replace("{run}", &run);
+            let path = path.replace("{open}", &open_run(&desk).await);
             let body = serde_json::from_str(body).ok();
             let reply = desk.ask(method, &path, Some(&text), body).await;
             let may = scopes.iter().all(|scope| held.contains(scope));
@@ -70,6 +72,16 @@ async fn each_route_answers_each_role_as_its_scopes_say() {
             }
         }
     }
+}
+
+/// A run that may be approved.
+async fn open_run(desk: &Desk) -> String {
+    let run = Run::new("main", &format!("story:{}", Uuid::now_v7()), "", json!({}), desk.now());
+    let id = run.id.to_string();
+    let store = desk.queue.app.store();
+    let write = store.write(Urgency::Urgent, move |tx| Box::pin(async move { tx.open_run(&run).await }));
+    assert!(write.await.unwrap());
+    id
 }
 
 #[tokio::test]

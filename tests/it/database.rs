@@ -159,7 +159,14 @@ impl Database {
     }
 
     pub fn options(&self) -> Options {
-        Options { url: self.url.clone(), pool: 16, rows: 256, migrate: true, answer_within: Duration::from_secs(10) }
+        Options {
+            url: self.url.clone(),
+            pool: 16,
+            rows: 256,
+            migrate: true,
+            answer_within: Duration::from_secs(10),
+            disk_reserve: 0,
+        }
     }
 
     pub async fn open(&self, clock: &Clock) -> Store {

@@ -31,11 +31,12 @@ impl Relay {
         Some(Self { world, token })
     }
 
-    /// Places an order and changes it a few times; answers its id and all of its notifications.
+    /// Places an order and changes a few times what is of no concern to Fluent; answers its id and all of
+    /// its notifications.
     fn order(&self, changes: usize) -> (String, Vec<Value>) {
         let id = self.world.commercetools.order(Some("1")).place();
         for change in 0..changes {
-            let edit = |order: &mut Value| order["customerEmail"] = format!("{change}@example.com").into();
+            let edit = |order: &mut Value| order["shipmentState"] = ["Pending", "Ready"][change % 2].into();
             self.world.commercetools.edit("orders", &id, edit).unwrap();
         }
         let told = self.world.commercetools.notifications();

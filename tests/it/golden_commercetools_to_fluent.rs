@@ -10,19 +10,24 @@ use fluent_connector::clock;
 use fluent_connector::commercetools::catalogue::{Category, ProductProjection};
 use fluent_connector::commercetools::model::{Customer, Order, Payment};
 use fluent_connector::config::model::Connection;
+use fluent_connector::fluent::change::UpdateOrderInput;
 use fluent_connector::sync::text::Notes;
 use fluent_connector::sync::{category, customer, order, product};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-/// Cases of these flows are run; the others belong to flows that this version does not have.
+/// Cases of these flows are run; any other is of a flow that this version does not have.
 const FLOWS: &[&str] = &[
     "category-",
     "customer-",
+    "order-billing-address-changed",
+    "order-cancelled",
+    "order-cc",
     "order-guest",
     "order-hd",
     "order-high-precision",
     "order-jpy",
+    "order-multi",
     "order-payment-added",
     "order-total-discount",
     "product-",
@@ -87,6 +92,8 @@ fn calls(case: &str, input: &Value) -> Vec<Value> {
         _ if case.starts_with("product-") => product_calls(source, facts, &connection),
         _ if case.starts_with("customer-") => vec![customer_call(source, facts, &connection)],
         "order-payment-added" => payment_calls(source, facts, &connection),
+        "order-cancelled" => vec![cancel_call(source, facts, &connection)],
+        "order-billing-address-changed" => vec![billing_call(source, facts, &connection)],
         _ => order_calls(source, facts, &connection),
     }
 }
@@ -154,6 +161,39 @@ fn order_calls(source: &Value, facts: &Value, connection: &Connection) -> Vec<Va
     let customer_id = facts["fluent_customer_id"].as_str().unwrap();
     calls.push(call("CreateOrder", order::to_fluent(&order, customer_id, connection).unwrap().input));
     calls
+}
+
+/// The message says how the order would be re-read: its version, and when that came to be.
+fn cancel_call(source: &Value, facts: &Value, connection: &Connection) -> Value {
+    let id = source["resource"]["id"].as_str().unwrap();
+    let order = json!({"id": id, "version": source["resourceVersion"], "lastModifiedAt": source["lastModifiedAt"]});
+    let known = &facts["mapping"]["order"][id];
+    let known = |name: &str| known[name].as_str().unwrap();
+    let event = order::cancel::event(&partial(order), (known("type"), known("id"), known("ref")), connection);
+    json!({"kind": "event", "mode": connection.order_cancel.mode, "body": event})
+}
+
+fn billing_call(source: &Value, facts: &Value, connection: &Connection) -> Value {
+    let known = &facts["mapping"]["order"][source["resource"]["id"].as_str().unwrap()];
+    let order = partial(facts["order"].clone());
+    let billing = order.billing_address.as_ref().unwrap();
+    let fields =
+        order::address::fields(billing, order.customer_email.as_deref(), &connection.order, &mut Notes::default());
+    let id = facts["fluent_billing_address_id"].as_str().unwrap();
+    call(
+        "UpdateOrder",
+        UpdateOrderInput {
+            id: known["id"].as_str().unwrap().to_owned(),
+            billing_address: Some(order::change::billing_address(id, &fields)),
+            attributes: vec![],
+        },
+    )
+}
+
+/// An order of which a case shows what it needs.
+fn partial(mut order: Value) -> Order {
+    order["totalPrice"] = json!({"currencyCode": "EUR", "centAmount": 0, "fractionDigits": 2});
+    read(&order)
 }
 
 /// The message stands for the payment that would be re-read.

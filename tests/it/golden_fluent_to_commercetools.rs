@@ -12,13 +12,24 @@ use fluent_connector::commercetools::action::OrderUpdate;
 use fluent_connector::commercetools::known::{Channel, Known, State, Type};
 use fluent_connector::commercetools::remembered::RememberedOrder;
 use fluent_connector::config::model::Connection;
-use fluent_connector::fluent::model::Order;
 use fluent_connector::sync::order_update::project;
 use fluent_connector::sync::slice::Slice;
+use fluent_connector::sync::source::Source;
 use serde_json::{Value, json};
 
+use crate::golden_stock;
+
 /// Examples whose flows exist.
-const IN_SCOPE: &[&str] = &["order-status-", "order-link-"];
+const IN_SCOPE: &[&str] = &[
+    "order-status-",
+    "order-link-",
+    "order-coalesced-",
+    "fulfilment-",
+    "consignment-",
+    "return-",
+    "location-",
+    "inventory-",
+];
 
 #[test]
 fn golden_examples() {
@@ -38,7 +49,11 @@ fn golden_examples() {
         ran += 1;
         let mut expected = read(&folder.join(format!("{name}.expected.json")));
         expected.as_object_mut().unwrap().remove("comment");
-        let got = play(&read(input));
+        let got = match name.split('-').next() {
+            Some("location") => golden_stock::location(&read(input)),
+            Some("inventory") => golden_stock::inventory(&read(input)),
+            _ => play(&read(input)),
+        };
         if got != expected {
             failed.push(format!("{name}\n  expected {expected}\n  got      {got}"));
         }
@@ -69,16 +84,16 @@ fn read(path: &Path) -> Value {
 /// the Order and projecting again. Without answers every update succeeds.
 fn play(input: &Value) -> Value {
     let connection = connection(&input["config"]);
-    let fluent: Order = serde_json::from_value(input["fluent"][0]["response"]["data"]["orderById"].clone()).unwrap();
     let slices: BTreeSet<Slice> =
-        input["slices"].as_array().unwrap().iter().map(|slice| slice.as_str().unwrap().parse().unwrap()).collect();
+        input["slices"].as_array().unwrap().iter().map(|slice| slice_of(slice.as_str().unwrap(), input)).collect();
+    let source = source(&input["fluent"], input);
     let known = known(&input["commercetools"], &connection);
     let mut order = RememberedOrder::from_answer(&input["commercetools"]["order"]).unwrap();
     let mut answers: VecDeque<Value> = input["commercetools"]["answers"].as_array().cloned().unwrap_or_default().into();
     let path = format!("/{}/orders/{}", connection.commercetools.project_key, order.id);
     let mut requests = Vec::new();
     loop {
-        let projection = project(&slices, &fluent, &order, &known, &connection);
+        let projection = project(&slices, &source, &order, &known, &connection);
         assert_eq!(projection.rejected, [], "no example in scope is rejected");
         let mut conflict = false;
         for actions in projection.updates(connection.order_update.max_actions) {
@@ -100,15 +115,55 @@ fn play(input: &Value) -> Value {
     }
 }
 
+/// `consignment` and `return` stand for the one that the event names.
+fn slice_of(text: &str, input: &Value) -> Slice {
+    let events = input["event"].as_array().cloned().unwrap_or_else(|| vec![input["event"].clone()]);
+    let named = |entity: &str, member: &str| {
+        let event = events.iter().find(|event| event["entityType"] == entity).unwrap();
+        event[member].as_str().unwrap().to_owned()
+    };
+    match text {
+        "consignment" => Slice::Consignment(named("CONSIGNMENT", "entityId")),
+        "return" => Slice::Return(named("RETURN_ORDER", "entityRef")),
+        other => other.parse().unwrap(),
+    }
+}
+
+/// What the example says Fluent answers. Returns know their order by its ref only.
+fn source(fluent: &Value, input: &Value) -> Source {
+    let answers = |operation: &str, field: &str| -> Vec<Value> {
+        let answers = fluent.as_array().unwrap().iter().filter(|answer| answer["operation"] == operation);
+        answers.map(|answer| answer["response"]["data"][field].clone()).collect()
+    };
+    let of_return = || {
+        let reference = answers("ReturnSource", "returnOrder")[0]["order"]["ref"].clone();
+        let synced = &input["commercetools"]["order"]["syncInfo"][0]["externalId"];
+        json!({"id": synced, "ref": reference, "type": "HD", "status": "COMPLETE", "updatedOn": null, "retailer": null})
+    };
+    let order = answers("OrderUpdateSource", "orderById").pop().unwrap_or_else(of_return);
+    let mut source = Source::new(serde_json::from_value(order).unwrap());
+    let read = |consignment| serde_json::from_value(consignment).unwrap();
+    source.consignments = answers("ConsignmentSource", "consignmentById").into_iter().map(read).collect();
+    let returns = answers("ReturnSource", "returnOrder").into_iter();
+    source.returns = returns.map(|found| serde_json::from_value(found).unwrap()).collect();
+    for locations in answers("LocationNames", "locations") {
+        let nodes = locations["edges"].as_array().unwrap().iter().map(|edge| &edge["node"]);
+        let text = |node: &Value, member: &str| node[member].as_str().unwrap().to_owned();
+        source.location_names.extend(nodes.map(|node| (text(node, "ref"), text(node, "name"))));
+    }
+    source
+}
+
 /// What the project defines: the Types of the example, and everything of ours as provisioned.
 fn known(commercetools: &Value, connection: &Connection) -> Known {
-    let mut known = Known { types: vec![our_order_type(connection)], ..Known::default() };
+    let mut known = Known { types: our_types(connection), ..Known::default() };
     for (key, fields) in commercetools["types"].as_object().into_iter().flatten() {
         let fields = fields.as_array().unwrap().iter().map(|field| field.as_str().unwrap());
         known.types.push(string_type(key, fields));
     }
     let workflow = &connection.order_status.workflow_state;
-    for key in workflow.mapping.values().flatten() {
+    let line_item_states = &connection.fulfilment.line_item_states.order;
+    for key in workflow.mapping.values().flatten().chain(line_item_states) {
         known.states.push(State { id: format!("id-of-{key}"), key: key.clone(), initial: true, transitions: None });
     }
     known.channels.push(Channel {
@@ -119,9 +174,11 @@ fn known(commercetools: &Value, connection: &Connection) -> Known {
     known
 }
 
-pub(crate) fn our_order_type(connection: &Connection) -> Type {
-    let ours = &connection.custom_types.order;
-    string_type(&ours.key, ours.fields.values().flatten().map(String::as_str))
+/// Everything of ours as provisioned.
+pub(crate) fn our_types(connection: &Connection) -> Vec<Type> {
+    let types = &connection.custom_types;
+    let types = [&types.order, &types.line_item, &types.delivery, &types.parcel];
+    types.map(|ours| string_type(&ours.key, ours.fields.values().flatten().map(String::as_str))).into()
 }
 
 /// A Type whose fields are all Strings.
@@ -156,11 +213,12 @@ fn lay_over(base: &mut Value, over: Value) {
 fn defaults() -> Value {
     // Flows of the other direction are as their own examples have them.
     let other: Value = serde_json::from_str(include_str!("../fixtures/connection.json")).unwrap();
-    json!({
+    let mut config = json!({
         "name": "default",
         "enabled": true,
         "commercetools": {
             "project_key": "demo-project", "region": null, "api_url": "http://127.0.0.1:1", "auth_url": "http://127.0.0.1:1",
+            "import_url": null,
             "client_id": "client", "client_secret": {"env": "CT_SECRET"}, "scopes": [], "timeout": "30s",
         },
         "fluent": {
@@ -178,24 +236,11 @@ fn defaults() -> Value {
         "webhooks": {"match_entity_type": true, "names": {}},
         "category": other["category"],
         "product": other["product"],
-        "customer": {
-            "username_pattern": "{id}", "adopt_by_email": true, "guest": "by_email",
-            "timezone": "UTC", "timezone_by_country": {}, "country_default": null,
-            "promotion_opt_in": {"custom_field": null, "default": false}, "addresses": "none", "attributes": [],
-        },
-        "order": {
-            "enabled": true, "since": null, "states": ["Open", "Confirmed"], "hold_until_payment_state": [],
-            "hold_until_states": [],
-            "ref_pattern": "{type}_{order_number}",
-            "adopt_ref_patterns": ["{type}_{order_number}", "{type}_{id}", "{order_number}", "{id}"],
-            "types": {"HD": "HD"}, "hd": {"fulfilment_type": "HD_PFS", "delivery_type": "STANDARD"},
-            "shipping_methods": {}, "price_basis": "net", "total_discount": "distribute", "total_check": "reject",
-            "tax_types": {}, "custom_line_item_product_refs": {}, "missing_product": "create", "wait_limit": "24h",
-            "payment_methods": {}, "payment_method_default": "OTHER", "transaction_states": ["Success"],
-            "attributes": [], "item_attributes": [], "street_number": "auto", "country": "code",
-            "delivery_instruction_field": null, "send_delivery_window": false,
-            "poll": "60s",
-        },
+        "customer": other["customer"],
+        "order": other["order"],
+        "order_change": other["order_change"],
+        "order_cancel": other["order_cancel"],
+        "order_backfill": other["order_backfill"],
         "order_update": {
             "unknown_order": "ignore", "unknown_order_wait": "15m", "conflict_rounds": 5, "max_actions": 500,
         },
@@ -207,13 +252,20 @@ fn defaults() -> Value {
                     "order_id": "flOrderId", "order_ref": "flOrderRef", "pickup_location_ref": "flPickupLocationRef",
                 },
             },
+            "line_item": other["custom_types"]["line_item"],
+            "delivery": other["custom_types"]["delivery"],
+            "parcel": other["custom_types"]["parcel"],
         },
+        "fulfilment": other["fulfilment"],
+        "consignment": other["consignment"],
+        "returns": other["returns"],
         "order_status": {
             "enabled": true, "unmapped": "note",
             "order": {"enabled": true, "mapping": {}, "by_type": {}},
             "shipment": {"enabled": true, "mapping": {}, "by_type": {}},
             "payment": {"enabled": false, "mapping": {}, "by_type": {}},
             "workflow_state": {"enabled": false, "mapping": {}, "order": [], "force": false},
+            "partial_from_fulfilments": true, "shipped_statuses": ["COMPLETE"], "delivered_consignment_statuses": [],
             "allow_back": [],
             "poll": {"enabled": true, "every": "60s", "settle": "30s", "overlap": "5m", "start_at": null},
         },
@@ -221,5 +273,10 @@ fn defaults() -> Value {
             "enabled": true, "channel": "flOrderExport", "custom_fields": false,
             "identity_attribute": "commercetoolsOrderId",
         },
-    })
+    });
+    for flow in ["location", "inventory"] {
+        config[flow] = other[flow].clone();
+    }
+    config["custom_types"]["channel"] = other["custom_types"]["channel"].clone();
+    config
 }

@@ -19,6 +19,8 @@ on_both_databases! {
 }
 
 const READ_ONLY: &str = "The database is read-only. Make it writable; the connector goes on by itself.";
+const LOW: &str = "The disk that holds the database has less than database.disk_reserve left. Free space there; the \
+                   connector goes on by itself.";
 const FULL: &str = "The disk that holds the database is full. Free space there; the connector goes on by itself.";
 
 /// Runs a statement on the connection that the daemon writes with; SQLite only. What it answers does
@@ -103,6 +105,32 @@ async fn a_read_only_database_refuses_and_goes_on(engine: Engine) {
     assert_eq!(webhook.send(&world.url(0)).await.body["status"], "accepted", "nothing was taken before");
     world.settle().await;
     assert_eq!(world.states(&booked.shop_id)[0], "Confirmed");
+    world.nothing_lost().await;
+}
+
+/// No disk has a petabyte free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_low_disk_takes_nothing_in_and_finishes_what_was() {
+    let Some(mut booked) = Booked::with(Engine::Sqlite, Settings::default()).await else { return };
+    let webhook = booked.signed(&booked.webhook("w-1"));
+    let world = &mut booked.world;
+    world.fluent.front().down(true);
+    world.commercetools.order(Some("30001")).customer(ADA).line("TEE-RED-M", 1, 2_999).place();
+    world.settle().await;
+    let before = world.fluent_effects("createOrder", "ORDER").len();
+    world.set(Settings { over: "database: { disk_reserve: 1048576GiB }".into(), ..Settings::default() });
+    world.restart().await;
+    refuses(world, &webhook, LOW).await;
+    world.fluent.front().down(false);
+    world.pass(Duration::from_secs(1_200), Duration::from_secs(60)).await;
+    assert_eq!(world.fluent_effects("createOrder", "ORDER").len(), before + 1, "it was taken in before");
+    assert_eq!(readiness(world).await, (503, LOW.to_owned()));
+
+    world.set(Settings::default());
+    world.restart().await;
+    recovers(world).await;
+    assert_eq!(webhook.send(&world.url(0)).await.body["status"], "accepted");
+    world.settle().await;
     world.nothing_lost().await;
 }
 

@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use fluent_connector::commercetools::action::{Action, OrderState, PaymentState, ShipmentState};
+use fluent_connector::commercetools::action::{
+    Action, Name, OrderState, PaymentState, ResourceIdentifier, ShipmentState,
+};
 use fluent_connector::commercetools::known::{Channel, Known, State};
 use fluent_connector::commercetools::remembered::{Custom, RememberedOrder, SyncInfo};
 use fluent_connector::config::model::Connection;
@@ -13,12 +15,13 @@ use fluent_connector::sync::order_status;
 use fluent_connector::sync::order_status::axes::Axis;
 use fluent_connector::sync::order_update::{Projection, project};
 use fluent_connector::sync::slice::Slice;
+use fluent_connector::sync::source::Source;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
 use serde_json::{Value, json};
 
-use crate::golden_fluent_to_commercetools::{connection, our_order_type};
+use crate::golden_fluent_to_commercetools::{connection, our_types};
 
 /// Statuses a life may pass, in any order and with steps back.
 const STATUSES: &[&str] = &[
@@ -410,12 +413,12 @@ struct World {
 impl World {
     fn new(config: Value) -> Self {
         let connection = connection(&config);
-        let known = Known { types: vec![our_order_type(&connection)], states: workflow(), channels: vec![channel()] };
+        let known = Known { types: our_types(&connection), states: workflow(), channels: vec![channel()] };
         Self { connection, known }
     }
 
     fn project(&self, order: &RememberedOrder, fluent: &Order, slices: &BTreeSet<Slice>) -> Projection {
-        project(slices, fluent, order, &self.known, &self.connection)
+        project(slices, &Source::new(fluent.clone()), order, &self.known, &self.connection)
     }
 
     /// One projection and what the Order is afterwards.
@@ -478,22 +481,29 @@ fn apply(order: &RememberedOrder, projection: &Projection) -> RememberedOrder {
                 order.sync_info.push(SyncInfo { channel, external_id: Some(external_id.clone()) });
             }
             Action::SetCustomType { kind, fields } => {
-                let kind = serde_json::from_value(json!({"id": format!("id-of-{}", kind.key)})).unwrap();
+                let kind = serde_json::from_value(json!({"id": format!("id-of-{}", key_of(kind))})).unwrap();
                 order.custom = Some(Custom { kind, fields: fields.clone() });
             }
             Action::SetCustomField { name, value } => {
                 order.custom.as_mut().expect("a field needs a Type").fields.insert(name.clone(), value.clone());
             }
             Action::TransitionState { state, .. } => {
-                order.state = Some(serde_json::from_value(json!({"id": format!("id-of-{}", state.key)})).unwrap());
+                order.state = Some(serde_json::from_value(json!({"id": format!("id-of-{}", key_of(state))})).unwrap());
             }
             Action::ChangeShipmentState { shipment_state } => order.shipment_state = Some(shipment_state.to_string()),
             Action::ChangePaymentState { payment_state } => order.payment_state = Some(payment_state.to_string()),
             Action::ChangeOrderState { order_state } => order.order_state = order_state.to_string(),
+            other => panic!("link and status do not ask for {other:?}"),
         }
         order.version += 1;
     }
     order
+}
+
+fn key_of(identifier: &ResourceIdentifier) -> &str {
+    match &identifier.name {
+        Name::Key(key) | Name::Id(key) => key,
+    }
 }
 
 /// The same or a step forward.

@@ -133,8 +133,10 @@ async fn an_order_cancelled_before_it_was_sent_is_not_sent(engine: Engine) {
 
     assert!(world.fluent.orders().is_empty());
     assert!(world.fluent.customers().is_empty());
-    let sentence = world.newest("fluent.create-order").await.detail.unwrap();
-    assert_eq!(sentence, "Order 1 is Cancelled; orders in that state are not taken.");
+    let create = world.newest("fluent.create-order").await;
+    assert_eq!(create.reason.as_deref(), Some("superseded"));
+    assert_eq!(create.detail.unwrap(), "Order 1 was cancelled before it was sent to Fluent.");
+    assert!(world.fluent.events().is_empty(), "what Fluent never had needs no cancellation");
     world.nothing_lost().await;
 }
 

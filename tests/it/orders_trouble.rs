@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::database::Engine;
 use crate::on_both_databases;
-use crate::world::{START, World};
+use crate::world::{START, Settings, World};
 
 on_both_databases! {
     poison_is_parked_and_arrives_after_its_repair,
@@ -22,6 +22,7 @@ on_both_databases! {
     a_lost_answer_is_no_second_customer,
     a_lost_answer_is_no_second_update,
     an_order_deleted_before_it_was_sent,
+    an_order_deleted_without_a_word_before_it_was_sent,
     an_order_deleted_after_it_was_sent,
     a_product_that_fluent_has_twice_is_named,
     a_payment_of_another_order_is_named,
@@ -215,11 +216,27 @@ async fn a_lost_answer_is_no_second_update(engine: Engine) {
 
 async fn an_order_deleted_before_it_was_sent(engine: Engine) {
     let Some(world) = World::new(engine).await else { return };
-    world.commercetools.front().down(true);
+    world.fluent.front().down(true);
     let id = order(&world, "1");
     world.settle().await;
     world.commercetools.delete("orders", &id);
-    world.commercetools.front().down(false);
+    world.fluent.front().down(false);
+    world.pass(Duration::from_secs(3600), Duration::from_secs(60)).await;
+
+    let create = world.newest("fluent.create-order").await;
+    assert_eq!((create.state.as_str(), create.reason.as_deref()), ("skipped", Some("ignored")));
+    assert_eq!(create.detail.unwrap(), "The order no longer exists in commercetools.");
+    assert!(world.parked().await.is_empty() && world.fluent.orders().is_empty());
+    world.nothing_lost().await;
+}
+
+async fn an_order_deleted_without_a_word_before_it_was_sent(engine: Engine) {
+    let Some(world) = World::with(engine, Settings { without_push: true, ..Settings::default() }).await else { return };
+    world.fluent.front().down(true);
+    let id = order(&world, "1");
+    world.pass(Duration::from_secs(120), Duration::from_secs(60)).await;
+    world.commercetools.delete("orders", &id);
+    world.fluent.front().down(false);
     world.pass(Duration::from_secs(3600), Duration::from_secs(60)).await;
 
     let sentence = world.the_parked().await.detail.unwrap();

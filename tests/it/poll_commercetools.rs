@@ -89,22 +89,24 @@ async fn a_walk_goes_on_at_the_page_it_stopped_at(engine: Engine) {
     // The next page, or the one behind it, is not to be had, and the daemon stops.
     front.fault(rule(Fault::ErrorBefore(503), "GET /orders", None));
     world.daemons.remove(0).stop().await;
-    front.heal();
     front.traffic(Traffic::default());
     let before = front.exchanges().len();
     world.start_daemon().await;
     let stood = cursor(&world, "order-sync").await.position.0;
+    let Position::Window { to, after: Some(after), .. } = &stood else { panic!("the window was closed: {stood:?}") };
+    front.heal();
     world.tick(MINUTE);
     world.settle_within(60_000).await;
-    let Position::Window { to, after: Some(after), .. } = &stood else { panic!("the window was closed: {stood:?}") };
+    world.advance(MINUTE).await;
+    // The next window may have been opened meanwhile; each has an end of its own, fixed for its whole walk.
+    let until = clock::rfc3339(*to).replace('-', "%2D").replace(':', "%3A").replace('.', "%2E");
+    let in_window = |page: &&Exchange| page.operation == "GET /orders" && page.path.contains(&until);
     let exchanges = front.exchanges();
-    let walked: Vec<&Exchange> = exchanges.iter().filter(|page| page.operation == "GET /orders").collect();
     let first = exchanges[before..].iter().find(|page| page.operation == "GET /orders").unwrap();
     let id = after["id"].as_str().unwrap().replace('-', "%2D");
+    assert!(in_window(&first), "the window was opened anew: {}", first.path);
     assert!(first.path.contains(&format!("var%2Eid={id}")), "{} does not begin behind {after}", first.path);
-    let rows: i64 = walked.iter().filter_map(|page| page.response["count"].as_i64()).sum();
-    let until = clock::rfc3339(*to).replace('-', "%2D").replace(':', "%3A").replace('.', "%2E");
-    assert!(walked.iter().all(|page| page.path.contains(&until)), "the window was fixed for the whole walk");
+    let rows: i64 = exchanges.iter().filter(in_window).filter_map(|page| page.response["count"].as_i64()).sum();
     assert_eq!(rows, 2_300, "no row was read twice");
     assert_eq!(cursor(&world, "order-sync").await.found, 2_300);
     world.nothing_lost().await;
@@ -221,13 +223,11 @@ async fn a_known_order_that_changed_is_counted(engine: Engine) {
     let id = world.commercetools.order(Some("10001")).place();
     world.pass(5 * MINUTE, MINUTE).await;
     world.commercetools.edit("orders", &id, |order| order["customerEmail"] = "new@example.com".into());
-    let before = world.messages(Filter { subject: Some(format!("order:{id}")), ..Filter::default() }).await.len();
     world.pass(2 * MINUTE, MINUTE).await;
     let runs = world.messages(Filter { route: Some("job.order-sync".into()), ..Filter::default() }).await;
     let told: Vec<&str> = runs.iter().filter_map(|run| run.detail.as_deref()).collect();
     assert!(told.iter().any(|told| told.contains("1 orders of Fluent changed")), "{told:?}");
-    let after = world.messages(Filter { subject: Some(format!("order:{id}")), ..Filter::default() }).await.len();
-    assert_eq!(after, before, "nothing is put for a flow that is not there");
+    assert_eq!(world.fluent_order(&id)["fulfilmentChoices"][0]["deliveryEmail"], "new@example.com");
 }
 
 async fn two_daemons_poll_once(engine: Engine) {

@@ -12,6 +12,7 @@ use crate::world::{Settings, World};
 on_both_databases! {
     a_missing_product_is_created_from_the_line,
     a_big_order_asks_for_its_products_at_once,
+    a_product_that_is_there_is_not_asked_for_again_soon,
     an_order_waits_for_its_product,
     an_order_does_not_wait_for_ever,
     a_missing_product_may_refuse_the_order,
@@ -52,6 +53,19 @@ async fn a_big_order_asks_for_its_products_at_once(engine: Engine) {
     world.arrived(&id);
     let looks = world.fluent_requests("VariantsByRef").len();
     assert!(looks <= 4, "{looks} requests for 120 products");
+    world.nothing_lost().await;
+}
+
+async fn a_product_that_is_there_is_not_asked_for_again_soon(engine: Engine) {
+    let Some(world) = World::new(engine).await else { return };
+    let looks = || world.fluent_requests("VariantsByRef").len();
+    for (number, minutes, asked) in [("1", 0, 1), ("2", 9, 1), ("3", 2, 2)] {
+        world.advance(Duration::from_secs(minutes * 60)).await;
+        let id = world.commercetools.order(Some(number)).customer(ADA).place();
+        world.settle().await;
+        world.arrived(&id);
+        assert_eq!(looks(), asked, "order {number}");
+    }
     world.nothing_lost().await;
 }
 
@@ -113,7 +127,7 @@ async fn an_order_cancelled_while_it_waits_is_not_sent(engine: Engine) {
 
     assert!(world.fluent.orders().is_empty());
     let sentence = world.newest("fluent.create-order").await.detail.unwrap();
-    assert_eq!(sentence, "Order 1 is Cancelled; orders in that state are not taken.");
+    assert_eq!(sentence, "Order 1 was cancelled before it was sent to Fluent.");
     world.nothing_lost().await;
 }
 

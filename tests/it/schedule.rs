@@ -25,6 +25,7 @@ on_both_databases! {
     a_pause_ends_by_itself,
     another_timing_is_planned_anew,
     a_clock_that_was_set_back_silences_nobody,
+    two_daemons_whose_clocks_differ_make_one_tick,
     a_job_that_fails_has_one_open_tick,
     jitter_puts_a_tick_off,
     an_extra_run_moves_no_cursor,
@@ -169,6 +170,28 @@ async fn a_clock_that_was_set_back_silences_nobody(engine: Engine) {
     world.nothing_lost().await;
 }
 
+async fn two_daemons_whose_clocks_differ_make_one_tick(engine: Engine) {
+    if engine == Engine::Sqlite {
+        return; // One daemon at a time.
+    }
+    let Some(mut world) = World::with(engine, timed("{ every: 1m }", "")).await else { return };
+    world.settle().await;
+    let first = world.clock.clone();
+    world.set_back(START - 2_000);
+    world.start_daemon().await;
+    for minute in 1..4 {
+        first.advance(MINUTE);
+        world.until("the first one's tick", async || ticks(&world).await.last() == Some(&(minute * 60))).await;
+        world.clock.advance(MINUTE);
+        for daemon in &world.daemons {
+            daemon.app.pulses().feel(MINUTE).await.unwrap();
+            daemon.app.pulses().feel(MINUTE).await.unwrap();
+        }
+    }
+    let keys: Vec<String> = runs(&world).await.iter().rev().map(|row| row.key.clone()).collect();
+    assert_eq!(keys, [0, 60, 120, 180].map(|at: i64| (START + at * 1000).to_string()));
+}
+
 async fn a_job_that_fails_has_one_open_tick(engine: Engine) {
     let register: fn(&mut Routes) = |routes| {
         routes.job(JOB, badly);
@@ -302,16 +325,23 @@ async fn jobs_are_named_run_and_paused_over_http() {
     };
     let list = ask("GET", "/api/v1/jobs", Value::Null).await.json();
     let names: Vec<&str> = list["items"].as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap()).collect();
-    let flows = ["job.category-sync", "job.order-status-sync", "job.order-sync", "job.product-sync"];
-    let jobs = [&flows[..], &["job.retention"]].concat();
-    assert_eq!(names, jobs, "of connection main only");
-    assert_eq!((&list["items"][2]["timing"], &list["items"][2]["connection"]), (&json!("every 1m"), &json!("main")));
-    assert_eq!(ask("GET", "/api/v1/jobs/batch-inventory-sync", Value::Null).await.status, 404, "it does not exist yet");
+    let catalogue = ["job.category-sync", "job.consignment-sync", "job.customer-sync", "job.fulfilment-sync"];
+    let stock = ["job.import-operation-sync", "job.inventory-full-sync", "job.inventory-sync"];
+    let places = ["job.location-full-sync", "job.location-sync"];
+    let orders = ["job.order-backfill-sync", "job.order-status-sync", "job.order-sync", "job.payment-sync"];
+    let rest = ["job.product-sync", "job.retention", "job.return-sync"];
+    assert_eq!(names, [&catalogue[..], &stock, &places, &orders, &rest].concat(), "of connection main only");
+    let polls = &list["items"][names.iter().position(|name| *name == "job.order-sync").unwrap()];
+    assert_eq!((&polls["timing"], &polls["connection"]), (&json!("every 1m"), &json!("main")));
+    let missing = ask("GET", "/api/v1/jobs/event-failure-summary-monitor", Value::Null).await;
+    assert_eq!(missing.status, 404, "it does not exist yet");
     let run = ask("POST", "/api/v1/jobs/order-sync/run", json!({"from": "2026-01-01T00:00:00Z"})).await;
     assert_eq!(run.status, 202, "{}", run.text);
     let id = run.json()["runs"][0]["id"].as_str().unwrap().to_owned();
     let shown = ask("GET", &format!("/api/v1/runs/{id}"), Value::Null).await.json();
     assert_eq!((&shown["state"], &shown["range"]["from"]), (&json!("ready"), &json!("2026-01-01T00:00:00.000Z")));
+    let old = json!({"from": "2026-01-01T00:00:00Z", "dry_run": false, "confirm": 2, "props": {"states": "Open"}});
+    assert_eq!(ask("POST", "/api/v1/jobs/order-backfill-sync/run", old).await.status, 202);
     let job = ask("GET", "/api/v1/jobs/job.order-sync", Value::Null).await.json();
     assert_eq!(job["runs"][0]["id"], json!(id));
     for (body, status) in [
@@ -320,6 +350,7 @@ async fn jobs_are_named_run_and_paused_over_http() {
         (json!({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}), 422),
         (json!({"from": "yesterday"}), 400),
         (json!({"full": true}), 422),
+        (json!({"from": "2026-01-01T00:00:00Z", "confirm": 2}), 422),
     ] {
         assert_eq!(ask("POST", "/api/v1/jobs/order-sync/run", body.clone()).await.status, status, "{body}");
     }

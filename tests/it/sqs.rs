@@ -36,9 +36,7 @@ struct Queued {
 impl Queued {
     async fn with(engine: Engine, more: &str) -> Option<Self> {
         let queue = Double::start().await;
-        let over = entry(&queue.url, &format!("wait: 0s, pollers: 1{more}"));
-        let connection = UNPOLLED.to_owned();
-        let settings = Settings { without_push: true, over, connection, ..Settings::default() };
+        let settings = pulled(&queue, more);
         Some(Self { world: World::with(engine, settings).await?, queue })
     }
 
@@ -73,6 +71,12 @@ impl Queued {
 
 /// What comes, comes out of the queue.
 const UNPOLLED: &str = "    order: { poll: 0s }";
+
+/// What pulls this queue, and nothing else.
+fn pulled(queue: &Double, more: &str) -> Settings {
+    let over = entry(&queue.url, &format!("wait: 0s, pollers: 1{more}"));
+    Settings { without_push: true, over, connection: UNPOLLED.to_owned(), ..Settings::default() }
+}
 
 /// The configuration of one queue.
 fn entry(url: &str, more: &str) -> String {
@@ -199,6 +203,34 @@ async fn what_cannot_be_stored_goes_back(engine: Engine) {
     }
     queued.drained().await;
     assert_eq!(kept(&queued.world).await.len(), 1);
+    assert_eq!(queued.orders_created(), 1);
+    queued.world.nothing_lost().await;
+}
+
+/// No disk has a petabyte free.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_disk_is_low_nothing_is_received() {
+    let Some(mut queued) = Queued::new(Engine::Sqlite).await else { return };
+    let mut settings = pulled(&queued.queue, "");
+    settings.over.push_str("database: { disk_reserve: 1048576GiB }\n");
+    queued.world.set(settings);
+    queued.world.restart().await;
+    let low = async || {
+        queued.world.tick(Duration::from_secs(1));
+        queued.world.daemons[0].app.store().trouble().is_some()
+    };
+    queued.world.until("the disk is low", low).await;
+    queued.world.breathe(20).await;
+    let asked = queued.queue.calls("ReceiveMessage").len();
+    queued.queue.put(&queued.order("1"));
+    for _ in 0..5 {
+        queued.world.tick(Duration::from_secs(1));
+        queued.world.breathe(20).await;
+    }
+    assert_eq!((queued.queue.calls("ReceiveMessage").len(), queued.queue.len()), (asked, 1));
+    queued.world.set(pulled(&queued.queue, ""));
+    queued.world.restart().await;
+    queued.drained().await;
     assert_eq!(queued.orders_created(), 1);
     queued.world.nothing_lost().await;
 }

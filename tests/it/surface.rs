@@ -205,7 +205,7 @@ pub fn configuration(folder: &TempDir) -> PathBuf {
     };
     let text = format!(
         "server: {{ admin_socket: {:?} }}
-database: {{ url: \"sqlite://{}\" }}
+database: {{ url: \"sqlite://{}\", disk_reserve: 0B }}
 security: {{ allow_literal_secrets: true }}
 connections:
 {}{}",

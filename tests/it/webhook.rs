@@ -353,7 +353,11 @@ async fn a_name_nobody_knows_is_kept_and_ignored(engine: Engine) {
         assert_eq!(ignored.len(), if matching { 1 } else { 2 });
         for row in ignored {
             assert_eq!(row.state, "skipped");
-            assert!(row.detail.as_deref().unwrap().starts_with("webhook.no_route: acme.something"), "{row:?}");
+            let detail = row.detail.as_deref().unwrap();
+            assert!(
+                detail.starts_with("Webhook acme.something (") && detail.contains("has no route; add the name"),
+                "{row:?}"
+            );
         }
         booked.world.nothing_lost().await;
     }

@@ -4,6 +4,7 @@
 pub mod daemons;
 pub mod look;
 pub mod others;
+pub mod shipped;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -199,7 +200,7 @@ impl World {
         format!(
             r#"
 server: {{ listen: "{listen}", admin_socket: "{socket}", shutdown: {{ drain: 5s, deadline: 10s }} }}
-database: {{ url: "{database}" }}
+database: {{ url: "{database}", disk_reserve: 0B }}
 security: {{ allow_literal_secrets: true }}
 intake: {{ push: {{ plain: {{ enabled: true }} }} }}
 budgets:
@@ -211,6 +212,7 @@ connections:
       project_key: "{project}"
       api_url: "{shop_url}"
       auth_url: "{shop_url}"
+      import_url: "{shop_url}"
       client_id: "{client_id}"
       client_secret: "{client_secret}"
     fluent:

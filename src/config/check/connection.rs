@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Findings, http_url, is_unsigned};
+use super::{Findings, http_url, imports, is_unsigned};
 use crate::clock::parse_rfc3339;
-use crate::config::model::{Axis, AxisName, Connection, OnForeign, OrderStatus, Signature};
+use crate::config::model::{Axis, AxisName, Connection, OnForeign, OrderStatus, Poll, Signature};
 use crate::config::node::join;
 use crate::config::remote::REGIONS;
+use crate::config::timing::Timing;
 
 // The commercetools enumerations (API reference, types OrderState, ShipmentState, PaymentState and
 // TransactionState). A cancelled shipment is spelt with one l, a cancelled order with two.
@@ -15,6 +16,9 @@ const SHIPMENT_STATES: [&str; 8] =
     ["Shipped", "Delivered", "Ready", "Pending", "Delayed", "Partial", "Backorder", "Canceled"];
 const PAYMENT_STATES: [&str; 5] = ["BalanceDue", "Failed", "Pending", "CreditOwed", "Paid"];
 const TRANSACTION_STATES: [&str; 4] = ["Initial", "Pending", "Success", "Failure"];
+
+/// What a Channel may be for (API reference, type ChannelRoleEnum).
+const CHANNEL_ROLES: [&str; 5] = ["ProductDistribution", "InventorySupply", "OrderExport", "OrderImport", "Primary"];
 
 /// Tax types that Fluent names.
 const TAX_TYPES: [&str; 3] = ["GST", "VAT", "EXCLTAX"];
@@ -29,8 +33,20 @@ pub(super) fn check(findings: &mut Findings<'_>, connection: &Connection, routes
     check.catalogue(connection);
     check.order(connection);
     check.order_status(&connection.order_status);
-    if connection.custom_types.order.on_foreign == OnForeign::Replace {
-        check.warning("custom_types.order.on_foreign", "replaces custom types of other integrations and their fields");
+    check.fulfilment(connection);
+    check.location(connection);
+    check.inventory(connection);
+    let types = &connection.custom_types;
+    let types = [
+        ("order", &types.order),
+        ("line_item", &types.line_item),
+        ("delivery", &types.delivery),
+        ("parcel", &types.parcel),
+        ("channel", &types.channel),
+    ];
+    for (name, _) in types.iter().filter(|(_, custom)| custom.on_foreign == OnForeign::Replace) {
+        let path = format!("custom_types.{name}.on_foreign");
+        check.warning(&path, "replaces custom types of other integrations and their fields");
     }
 }
 
@@ -62,9 +78,13 @@ impl Check<'_, '_> {
             }
             _ => {}
         }
+        if imports(connection) && commercetools.region.is_none() && commercetools.import_url.is_none() {
+            self.problem("commercetools.import_url", "is needed unless a region is given, or inventory.write is http");
+        }
         let urls = [
             ("commercetools.api_url", &commercetools.api_url),
             ("commercetools.auth_url", &commercetools.auth_url),
+            ("commercetools.import_url", &commercetools.import_url),
             ("fluent.base_url", &fluent.base_url),
         ];
         for (path, url) in urls {
@@ -84,6 +104,7 @@ impl Check<'_, '_> {
             ("fluent.product_catalogue.ref", &fluent.product_catalogue.reference),
             ("order_link.channel", &connection.order_link.channel),
             ("custom_types.order.key", &connection.custom_types.order.key),
+            ("custom_types.channel.key", &connection.custom_types.channel.key),
         ] {
             if value.is_empty() {
                 self.problem(path, "must not be empty");
@@ -186,8 +207,80 @@ impl Check<'_, '_> {
             self.word(&format!("{path}.from"), &step.from, states_of(step.axis));
             self.word(&format!("{path}.to"), &step.to, states_of(step.axis));
         }
-        self.positive("order_status.poll.every", order_status.poll.every);
-        self.moment("order_status.poll.start_at", order_status.poll.start_at.as_deref());
+        self.poll("order_status", &order_status.poll);
+    }
+
+    fn fulfilment(&mut self, connection: &Connection) {
+        let states = &connection.fulfilment.line_item_states;
+        let order: Vec<&str> = states.order.iter().map(String::as_str).collect();
+        self.statuses("fulfilment.line_item_states.mapping", &states.mapping, Some(&order));
+        self.word("fulfilment.line_item_states.initial_state", &states.initial_state, &order);
+        for (carrier, template) in &connection.consignment.tracking_urls {
+            let path = join("consignment.tracking_urls", carrier);
+            self.pattern(&path, template, &["tracking_id"], &["tracking_id"]);
+        }
+        self.poll("fulfilment", &connection.fulfilment.poll);
+        self.poll("consignment", &connection.consignment.poll);
+        self.poll("returns", &connection.returns.poll);
+    }
+
+    fn poll(&mut self, flow: &str, poll: &Poll) {
+        self.positive(&format!("{flow}.poll.every"), poll.every);
+        self.moment(&format!("{flow}.poll.start_at"), poll.start_at.as_deref());
+    }
+
+    fn location(&mut self, connection: &Connection) {
+        let location = &connection.location;
+        self.pattern("location.channel_key", &location.channel_key, &["ref"], &["ref"]);
+        for (kind, roles) in &location.roles {
+            self.words(&join("location.roles", kind), roles, &CHANNEL_ROLES);
+        }
+        self.words("location.inactive_roles", &location.inactive_roles, &CHANNEL_ROLES);
+        if location.inactive_roles.is_empty() {
+            self.problem("location.inactive_roles", "must name a role: a channel has at least one");
+        }
+        if location.locales.is_empty() {
+            self.problem("location.locales", "must name a language");
+        }
+        for (name, code) in location.country_map.iter().filter(|(_, code)| !is_country(code)) {
+            let sentence = format!("{code:?} is not a country code: DE, GB");
+            self.problem(&join("location.country_map", name), sentence);
+        }
+        self.cron("location.full_sync", location.full_sync.as_deref());
+        self.positive("location.poll.every", location.poll.every);
+    }
+
+    fn inventory(&mut self, connection: &Connection) {
+        let inventory = &connection.inventory;
+        self.pattern("inventory.sku", &inventory.sku, &["product_ref"], &["product_ref"]);
+        let mut seen = Vec::new();
+        for (n, pair) in inventory.pairs.iter().enumerate() {
+            let path = format!("inventory.pairs[{n}]");
+            if pair.virtual_catalogue.is_empty() {
+                self.problem(&format!("{path}.virtual_catalogue"), "must not be empty");
+            }
+            if pair.channel.is_some() == pair.channel_from.is_some() {
+                self.problem(&path, "takes exactly one of channel and channel_from");
+            }
+            let place = (&pair.virtual_catalogue, &pair.channel);
+            if seen.contains(&place)
+                || pair.channel.is_some() && seen.iter().any(|(_, channel)| *channel == &pair.channel)
+            {
+                self.problem(&path, "fills the same channel as another pair");
+            }
+            seen.push(place);
+        }
+        if inventory.max_quantity.is_some_and(|most| most < 0) {
+            self.problem("inventory.max_quantity", "must not be negative");
+        }
+        self.cron("inventory.full_sync", inventory.full_sync.as_deref());
+        self.positive("inventory.poll.every", inventory.poll.every);
+    }
+
+    fn cron(&mut self, path: &str, expression: Option<&str>) {
+        if let Some(Err(why)) = expression.map(|expression| Timing::cron(expression, "UTC")) {
+            self.problem(path, why);
+        }
     }
 
     /// Fluent statuses are compared exactly, so one in another case would never be met.

@@ -144,6 +144,26 @@ async fn each_value_of_a_connection_is_looked_at() {
 }
 
 #[tokio::test]
+async fn what_follows_an_order_is_looked_at() {
+    let rest = r#"^fulfilment:
+^  line_item_states: { mapping: { picked: flLineItemPicking, SHIPPED: flGone, LOST: null }, initial_state: Begin }
+^  poll: { every: 0s }
+^consignment:
+^  tracking_urls: { DHL: "https://dhl.example/{tracking_id}", UPS: "https://ups.example/{id}", GLS: "https://gls.example" }
+^  poll: { start_at: soon }
+"#;
+    insta::assert_snapshot!(problems(&text(&["a"], rest, "")).await, @r#"
+    connections[a].fulfilment.line_item_states.mapping.SHIPPED: "flGone" is not one of Initial, flLineItemAllocated, flLineItemPicking, flLineItemPacked, flLineItemShipped
+    connections[a].fulfilment.line_item_states.mapping.picked: Fluent statuses are in capitals: PICKED
+    connections[a].fulfilment.line_item_states.initial_state: "Begin" is not one of Initial, flLineItemAllocated, flLineItemPicking, flLineItemPacked, flLineItemShipped
+    connections[a].consignment.tracking_urls.GLS: needs one of {tracking_id}: without, two could be called the same
+    connections[a].consignment.tracking_urls.UPS: {id} is not a token; known are {tracking_id}
+    connections[a].fulfilment.poll.every: must be longer than 0s
+    connections[a].consignment.poll.start_at: "soon" is not an instant: 2026-06-15T10:00:00Z
+    "#);
+}
+
+#[tokio::test]
 async fn the_rest_is_looked_at_too() {
     let rest = r#"
 server: { listen: "8080", public_url: "http://connector.example.com", shutdown: { drain: 30s } }
@@ -166,10 +186,10 @@ simulation: { speed: 10 }
     database.url: must begin with sqlite:// or postgres://
     queue.lanes: the reserved workers are more than queue.workers, 5
     queue.retry.delays: at least one delay is needed
-    budgets.reserve.availability: there is no lane "availability"; queue.lanes has bulk, catalogue, order, status
+    budgets.reserve.availability: there is no lane "availability"; queue.lanes has bulk, catalogue, channel, order, status, stock, stock-urgent
     budgets.reserve: the shares are more than 100% together
     routes[fluent.order-create]: there is no route "fluent.order-create"
-    routes[fluent.order-updated].lane: there is no lane "fast"; queue.lanes has bulk, catalogue, order, status
+    routes[fluent.order-updated].lane: there is no lane "fast"; queue.lanes has bulk, catalogue, channel, order, status, stock, stock-urgent
     log.level: "info,=x=" is not a level or a list of directives: invalid filter directive
     simulation.speed: must be 1 unless every remote is on loopback, and https://api.europe-west1.gcp.commercetools.com is not
     "#);

@@ -154,7 +154,10 @@ fn null_resets_to_the_default() {
     .file("more.yml", "server: { listen: null }\nqueue: { workers: ~, lanes: { order: null, ours: null } }\n");
     let config = world.load().config;
     assert_eq!((config.server.listen.as_str(), config.queue.workers), ("127.0.0.1:8080", 16));
-    assert_eq!(config.queue.lanes.keys().collect::<Vec<_>>(), ["bulk", "catalogue", "order", "status"]);
+    assert_eq!(
+        config.queue.lanes.keys().collect::<Vec<_>>(),
+        ["bulk", "catalogue", "channel", "order", "status", "stock", "stock-urgent"]
+    );
 }
 
 #[test]

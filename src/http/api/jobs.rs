@@ -7,7 +7,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::tokens::Nothing;
@@ -17,7 +17,10 @@ use crate::http::Surface;
 use crate::http::answer::Problem;
 use crate::http::auth::Actor;
 use crate::queue::{Kind, Range, Route};
-use crate::store::{Filter, Pause, Row, Scheduled};
+use crate::store::{Filter, Pause, Row, Scheduled, Urgency};
+
+/// The job that takes more than a range.
+const BACKFILL: &str = "job.order-backfill-sync";
 
 /// Runs that are shown of a job; the newest ones.
 const RUNS: i64 = 20;
@@ -61,6 +64,12 @@ struct Wanted {
     connection: Option<String>,
     from: Option<String>,
     to: Option<String>,
+    /// Of a back-fill: only look (also without it).
+    dry_run: Option<bool>,
+    /// Of a back-fill: how many orders may be created.
+    confirm: Option<u64>,
+    /// Of a back-fill: what narrows the selection.
+    props: Option<Map<String, Value>>,
 }
 
 /// Runs a job now. With a range it is an extra run that looks again at everything in it and leaves
@@ -77,9 +86,10 @@ pub async fn run(
     let wanted: Wanted = body(&headers, bytes)?;
     let connection = the_connection(&surface, &actor, wanted.connection.as_deref())?;
     let range = range(&wanted)?;
+    let options = options(&wanted, &jobs)?;
     let mut runs = Vec::new();
     for job in jobs {
-        let id = surface.queue().run_job(connection, job, range, &actor.name).await?;
+        let id = surface.queue().run_job_with(connection, job, range, options.clone(), &actor.name).await?;
         runs.push(json!({"id": id, "job": job.name, "connection": connection}));
     }
     Ok((StatusCode::ACCEPTED, Json(json!({"runs": runs}))))
@@ -99,6 +109,37 @@ pub async fn run_of(
     let is_run = |row: &Row| surface.queue().routes.find(&row.route).is_some_and(|route| route.kind == Kind::Job);
     let row = row.filter(|row| is_run(row) && actor.sees(&row.connection)).ok_or_else(missing)?;
     Ok(Json(run_view(&row)))
+}
+
+/// Why it may.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Approved {
+    reason: String,
+}
+
+/// Lets a run that found too much missing do what it found.
+pub async fn approve(
+    State(surface): State<Surface>,
+    actor: Actor,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    bytes: Received,
+) -> Result<Json<Value>, Problem> {
+    actor.may("jobs:write")?;
+    let missing = || Problem::not_found(format!("No run {id} waits for an approval."));
+    let parsed = Uuid::try_parse(&id).map_err(|_| missing())?;
+    let approved: Approved = body(&headers, bytes)?;
+    let (by, why) = (actor.name.clone(), reason(&approved.reason)?);
+    let store = surface.queue().app.store();
+    let run = store.read().await?.run(parsed).await?.filter(|run| actor.sees(&run.connection)).ok_or_else(missing)?;
+    tracing::info!(connection = run.connection, actor = by, "{}: run {id} approved by {by}: {why}", run.connection);
+    let approve =
+        store.write(Urgency::Urgent, move |tx| Box::pin(async move { tx.approve_run(parsed, &by, &why).await }));
+    match approve.await? {
+        true => Ok(Json(json!({"id": run.id, "stream": run.stream, "connection": run.connection}))),
+        false => Err(missing()),
+    }
 }
 
 /// Why and for how long; without a connection all that the peer sees.
@@ -189,6 +230,21 @@ fn the_connection<'s>(surface: &'s Surface, actor: &Actor, name: Option<&str>) -
             Err(Problem::invalid(format!("connection is one of {}.", names.join(", "))))
         }
     }
+}
+
+/// What only a back-fill takes.
+fn options(wanted: &Wanted, jobs: &[&Route]) -> Result<Map<String, Value>, Problem> {
+    let members = [
+        ("dry_run", wanted.dry_run.map(Value::from)),
+        ("confirm", wanted.confirm.map(Value::from)),
+        ("props", wanted.props.clone().map(Value::from)),
+    ];
+    let given = members.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    let options: Map<String, Value> = given.collect();
+    if !options.is_empty() && jobs.iter().any(|job| job.name != BACKFILL) {
+        return Err(Problem::invalid("dry_run, confirm and props are for order-backfill-sync only."));
+    }
+    Ok(options)
 }
 
 fn range(wanted: &Wanted) -> Result<Option<Range>, Problem> {

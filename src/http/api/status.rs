@@ -54,7 +54,7 @@ async fn overview(surface: &Surface, actor: &Actor, recount: bool) -> Result<Val
         oldest.insert(lane.clone(), db.overdue(lane, among.as_deref(), now).await?);
     }
     let balance = if recount { Some(db.balance().await?) } else { None };
-    let daemons = db.live_daemons(now).await?;
+    let daemons = db.live_daemons().await?;
     let streams: Vec<Cursor> =
         db.cursors().await?.into_iter().filter(|cursor| actor.sees(&cursor.connection)).collect();
     Ok(json!({

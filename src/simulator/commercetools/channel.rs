@@ -32,7 +32,10 @@ pub(super) fn change(project: &Project, channel: &mut Value, name: &str, action:
     match name {
         "addRoles" => {
             let mut kept = channel["roles"].as_array().cloned().unwrap_or_default();
-            let new: Vec<Value> = roles(action)?.into_iter().filter(|role| !kept.contains(role)).collect();
+            let new = roles(action)?;
+            if let Some(role) = new.iter().find(|role| kept.contains(role)) {
+                return Err(Refusal::invalid_operation(format!("The channel has the role {role} already.")));
+            }
             kept.extend(new);
             channel["roles"] = kept.into();
         }
@@ -41,9 +44,21 @@ pub(super) fn change(project: &Project, channel: &mut Value, name: &str, action:
             let kept = channel["roles"].as_array().cloned().unwrap_or_default();
             channel["roles"] = kept.into_iter().filter(|role| !gone.contains(role)).collect();
         }
-        "setRoles" => channel["roles"] = roles(action)?.into(),
+        "setRoles" => {
+            let new = roles(action)?;
+            if new.is_empty() {
+                return Err(Refusal::invalid_operation("A channel has at least one role."));
+            }
+            channel["roles"] = new.into();
+        }
         "changeKey" => channel["key"] = key(action)?,
-        "changeName" => set(channel, "name", localized(action, "name")?),
+        "changeName" => {
+            let name = localized(action, "name")?;
+            if name.as_ref() == channel.get("name") {
+                return Err(Refusal::invalid_operation("The channel has this name already."));
+            }
+            set(channel, "name", name);
+        }
         "changeDescription" => set(channel, "description", localized(action, "description")?),
         "setAddress" => set(channel, "address", address(action, "address")?),
         "setGeoLocation" => set(channel, "geoLocation", geo_location(action)?),

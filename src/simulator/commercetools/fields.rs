@@ -427,3 +427,24 @@ pub(super) const TAX_CATEGORY: &[&str] = &[
     "rates",
     "version",
 ];
+
+pub(super) const INVENTORY: &[&str] = &[
+    "availableQuantity",
+    "createdAt",
+    "createdBy",
+    "custom",
+    "expectedDelivery",
+    "id",
+    "key",
+    "lastModifiedAt",
+    "lastModifiedBy",
+    "maxCartQuantity",
+    "minCartQuantity",
+    "quantityOnStock",
+    "reservationExpirationInMinutes",
+    "restockableInDays",
+    "sku",
+    "stockLevels",
+    "supplyChannel",
+    "version",
+];

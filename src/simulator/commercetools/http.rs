@@ -52,7 +52,12 @@ impl Inner {
         let caller = oauth::caller(&project, headers)?;
         let query = axum::extract::Query::<Vec<(String, String)>>::try_from_uri(uri);
         let parameters = Parameters(query.map_err(|why| Refusal::invalid_input(why.to_string()))?.0);
+        self.write_imports(&mut project);
+        if let Target::Import(import) = &target {
+            return self.import(&mut project, method, import, (&parameters, &caller), body);
+        }
         match *method {
+            Method::DELETE => self.delete(&mut project, &target, &parameters, &caller),
             Method::GET | Method::HEAD => {
                 let found = read(&project, &target, &parameters, &caller)?;
                 let empty = *method == Method::HEAD && found["count"] == 0;
@@ -75,7 +80,9 @@ impl Inner {
         let resource = match target {
             Target::Collection(resource) | Target::Id(resource, _) | Target::Key(resource, _) => *resource,
             Target::Foreign => return Err(foreign(&["manage_project"])),
-            Target::Token | Target::Project | Target::Unknown => return Err(Refusal::not_simulated(operation)),
+            Target::Token | Target::Project | Target::Import(_) | Target::Unknown => {
+                return Err(Refusal::not_simulated(operation));
+            }
         };
         if resource.manage.is_empty() {
             return Err(Refusal::not_simulated(operation));
@@ -96,6 +103,31 @@ impl Inner {
         Ok((status, written.document))
     }
 
+    /// Only inventory entries are deleted through the API.
+    fn delete(
+        &self,
+        project: &mut Project,
+        target: &Target,
+        parameters: &Parameters,
+        caller: &Caller,
+    ) -> Answer<(StatusCode, Value)> {
+        let operation = target.operation(&Method::DELETE);
+        let resource = match target {
+            Target::Id(resource, _) if resource.path == "inventory" => *resource,
+            _ => return Err(Refusal::not_simulated(operation)),
+        };
+        caller.needs(&project.key, resource.manage)?;
+        let document = one(project, target)?.clone();
+        let id = document["id"].as_str().unwrap_or_default();
+        let (expected, actual) = (parameters.version()?, document["version"].as_u64().unwrap_or_default());
+        if expected != actual {
+            return Err(Refusal::conflict(id, expected, actual));
+        }
+        project.remove(resource, id);
+        self.record(&operation, resource, &Written { document: document.clone(), changed: true, actions: Vec::new() });
+        Ok((StatusCode::OK, document))
+    }
+
     /// Called with the project still locked: the ledger's order is the order of the changes.
     fn record(&self, operation: &str, resource: &Resource, written: &Written) {
         let document = &written.document;
@@ -106,6 +138,9 @@ impl Inner {
             "actions": written.actions,
             "clientId": self.options.client_id,
         });
+        if resource.type_id == "inventory-entry" {
+            detail["quantityOnStock"] = document["quantityOnStock"].clone();
+        }
         if resource.type_id == "order" {
             for state in ["orderState", "shipmentState", "paymentState"] {
                 detail[state] = document[state].clone();
@@ -123,7 +158,7 @@ fn read(project: &Project, target: &Target, parameters: &Parameters, caller: &Ca
         }
         Target::Collection(resource) | Target::Id(resource, _) | Target::Key(resource, _) => *resource,
         Target::Foreign => return Err(foreign(&["view_project_settings"])),
-        Target::Token | Target::Unknown => return Err(Refusal::not_simulated("This path")),
+        Target::Token | Target::Import(_) | Target::Unknown => return Err(Refusal::not_simulated("This path")),
     };
     caller.needs(&project.key, resource.view)?;
     if resource.path == "messages" && !project.messages_enabled {

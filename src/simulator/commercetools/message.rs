@@ -49,6 +49,15 @@ pub(super) fn events(type_id: &str, before: Option<&Value>, after: &Value) -> Ve
     }
 }
 
+/// What the deletion of an order or a customer announces.
+pub(super) fn deleted(type_id: &str, before: &Value) -> Option<Event> {
+    match type_id {
+        "order" => Some(Event::new("OrderDeleted", json!({"order": before}))),
+        "customer" => Some(Event::new("CustomerDeleted", json!({}))),
+        _ => None,
+    }
+}
+
 fn order_events(before: &Value, after: &Value) -> Vec<Event> {
     let mut found = Vec::new();
     for (field, kind, new, old) in [
@@ -76,7 +85,126 @@ fn order_events(before: &Value, after: &Value) -> Vec<Event> {
         }
     }
     custom_events(before.get("custom"), after.get("custom"), &mut found);
+    if goods(before) != goods(after) {
+        // Lines of an order change by an Order Edit only.
+        found.push(Event::new("OrderEditApplied", edit_applied(before, after)));
+    }
+    line_item_events(before, after, &mut found);
+    delivery_events(before, after, &mut found);
+    return_events(before, after, &mut found);
     found
+}
+
+/// What was ordered: the lines without what is noted at them.
+fn goods(order: &Value) -> Vec<Value> {
+    let mut lines = order["lineItems"].as_array().cloned().unwrap_or_default();
+    for line in lines.iter_mut().filter_map(Value::as_object_mut) {
+        line.retain(|name, _| !matches!(name.as_str(), "state" | "custom"));
+    }
+    lines
+}
+
+fn edit_applied(before: &Value, after: &Value) -> Value {
+    let excerpt = |order: &Value| json!({"totalPrice": order["totalPrice"], "version": order["version"]});
+    json!({
+        "edit": {"typeId": "order-edit", "id": before["id"]},
+        "result": {
+            "type": "Applied", "appliedAt": before["lastModifiedAt"],
+            "excerptBeforeEdit": excerpt(before), "excerptAfterEdit": excerpt(after),
+        },
+    })
+}
+
+/// One action moves units from one State to another; it is seen from what both hold.
+fn line_item_events(before: &Value, after: &Value, found: &mut Vec<Event>) {
+    let lines = |order: &Value| order["lineItems"].as_array().cloned().unwrap_or_default();
+    for (old, new) in lines(before).iter().zip(lines(after)).filter(|(old, new)| old["state"] != new["state"]) {
+        let held = |line: &Value, state: &Value| {
+            let mut rows = line["state"].as_array().into_iter().flatten().filter(|row| row["state"] == *state);
+            rows.next().and_then(|row| row["quantity"].as_i64()).unwrap_or_default()
+        };
+        let states = |line: &Value| line["state"].as_array().cloned().unwrap_or_default();
+        let from = states(old).into_iter().find(|row| held(&new, &row["state"]) < held(old, &row["state"]));
+        let to = states(&new).into_iter().find(|row| held(old, &row["state"]) < held(&new, &row["state"]));
+        if let (Some(from), Some(to)) = (from, to) {
+            let quantity = held(&new, &to["state"]) - held(old, &to["state"]);
+            let fields = json!({
+                "lineItemId": new["id"], "transitionDate": after["lastModifiedAt"], "quantity": quantity,
+                "fromState": from["state"], "toState": to["state"],
+            });
+            found.push(Event::new("LineItemStateTransition", fields));
+        }
+    }
+}
+
+fn delivery_events(before: &Value, after: &Value, found: &mut Vec<Event>) {
+    let (known, now) = (deliveries(before), deliveries(after));
+    for delivery in &now {
+        let Some(old) = known.iter().find(|old| old["id"] == delivery["id"]) else {
+            found.push(Event::new("DeliveryAdded", json!({"delivery": delivery})));
+            continue;
+        };
+        if old["items"] != delivery["items"] {
+            let fields = json!({"deliveryId": delivery["id"], "items": delivery["items"], "oldItems": old["items"]});
+            found.push(Event::new("DeliveryItemsUpdated", fields));
+        }
+        parcel_events(old, delivery, found);
+    }
+    for old in known.iter().filter(|old| now.iter().all(|delivery| delivery["id"] != old["id"])) {
+        found.push(Event::new("DeliveryRemoved", json!({"delivery": old})));
+    }
+}
+
+fn parcel_events(before: &Value, after: &Value, found: &mut Vec<Event>) {
+    let parcels = |delivery: &Value| delivery["parcels"].as_array().cloned().unwrap_or_default();
+    let (known, now) = (parcels(before), parcels(after));
+    for parcel in &now {
+        let Some(old) = known.iter().find(|old| old["id"] == parcel["id"]) else {
+            found.push(Event::new("ParcelAddedToDelivery", json!({"delivery": after, "parcel": parcel})));
+            continue;
+        };
+        for (field, kind) in [("trackingData", "ParcelTrackingDataUpdated"), ("items", "ParcelItemsUpdated")] {
+            if old.get(field) != parcel.get(field) {
+                let mut fields = json!({"deliveryId": after["id"], "parcelId": parcel["id"], field: parcel.get(field)});
+                if field == "items" {
+                    fields["oldItems"] = old["items"].clone();
+                }
+                found.push(Event::new(kind, fields));
+            }
+        }
+    }
+    for old in known.iter().filter(|old| now.iter().all(|parcel| parcel["id"] != old["id"])) {
+        found.push(Event::new("ParcelRemovedFromDelivery", json!({"deliveryId": after["id"], "parcel": old})));
+    }
+}
+
+fn deliveries(order: &Value) -> Vec<Value> {
+    let single = order["shippingInfo"]["deliveries"].as_array().into_iter().flatten();
+    let all = order["shipping"].as_array().into_iter().flatten();
+    let all = all.flat_map(|shipping| shipping["shippingInfo"]["deliveries"].as_array().into_iter().flatten());
+    single.chain(all).cloned().collect()
+}
+
+fn return_events(before: &Value, after: &Value, found: &mut Vec<Event>) {
+    let infos = |order: &Value| order["returnInfo"].as_array().cloned().unwrap_or_default();
+    let (known, now) = (infos(before), infos(after));
+    if now.len() == known.len() + 1 && now.starts_with(&known) {
+        found.push(Event::new("ReturnInfoAdded", json!({"returnInfo": now.last()})));
+        return;
+    }
+    let items = |infos: &[Value]| -> Vec<Value> {
+        infos.iter().flat_map(|info| info["items"].as_array().cloned().unwrap_or_default()).collect()
+    };
+    let (old, new) = (items(&known), items(&now));
+    let same = old.len() == new.len() && old.iter().zip(&new).all(|(old, new)| old["id"] == new["id"]);
+    if !same {
+        found.push(Event::new("ReturnInfoSet", json!({"returnInfo": now})));
+        return;
+    }
+    for (_, item) in old.iter().zip(&new).filter(|(old, new)| old["shipmentState"] != new["shipmentState"]) {
+        let fields = json!({"returnItemId": item["id"], "returnShipmentState": item["shipmentState"]});
+        found.push(Event::new("OrderReturnShipmentStateChanged", fields));
+    }
 }
 
 fn custom_events(before: Option<&Value>, after: Option<&Value>, found: &mut Vec<Event>) {
@@ -177,6 +305,9 @@ pub(super) fn change(project_key: &str, kind: &str, type_id: &str, document: &Va
     let identifiers =
         ["key", "slug"].into_iter().filter_map(|name| Some((name.to_owned(), document.get(name)?.clone())));
     change["resourceUserProvidedIdentifiers"] = identifiers.collect::<Map<_, _>>().into();
+    if document["dataErasure"] == true {
+        change["dataErasure"] = true.into();
+    }
     if let (true, Some(version)) = (kind == "ResourceUpdated", document["version"].as_u64()) {
         change["oldVersion"] = version.saturating_sub(1).into();
     }

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
-use super::custom;
 use super::project::Project;
 use super::refusal::{Answer, Refusal};
 use super::update::{address, one_of, optional_text, set, text, unknown_action};
+use super::{custom, delivery, line_item, returns};
 use crate::clock::{parse_rfc3339, rfc3339};
 
 const ORDER_STATES: &[&str] = &["Open", "Confirmed", "Complete", "Cancelled"];
@@ -29,6 +29,13 @@ pub(super) fn change(project: &Project, order: &mut Value, name: &str, action: &
         "setCustomerEmail" => set(order, "customerEmail", optional_text(action, "email")?),
         "addPayment" => add_payment(project, order, action)?,
         "setOrderNumber" => set_order_number(order, action)?,
+        "setLineItemCustomType" | "setLineItemCustomField" | "transitionLineItemState" | "importLineItemState" => {
+            line_item::change(project, order, name, action)?;
+        }
+        "addReturnInfo" | "setReturnInfo" | "setReturnShipmentState" | "setReturnPaymentState" => {
+            returns::change(project, order, name, action)?;
+        }
+        other if delivery::ACTIONS.contains(&other) => delivery::change(project, order, other, action)?,
         other if NOT_SIMULATED.contains(&other) => return Err(Refusal::not_simulated(format!("Order action {other}"))),
         other => return Err(unknown_action(other)),
     }
@@ -87,7 +94,7 @@ fn transition_state(project: &Project, order: &mut Value, action: &Value) -> Ans
     Ok(())
 }
 
-fn check_transition(current: &Value, target: &Value) -> Answer<()> {
+pub(super) fn check_transition(current: &Value, target: &Value) -> Answer<()> {
     let Some(transitions) = current["transitions"].as_array() else { return Ok(()) };
     if transitions.iter().any(|allowed| allowed["id"] == target["id"]) {
         return Ok(());
@@ -122,15 +129,9 @@ fn set_order_number(order: &mut Value, action: &Value) -> Answer<()> {
 
 /// Actions that Orders have and this simulation has not.
 const NOT_SIMULATED: &[&str] = &[
-    "addDelivery",
     "addItemShippingAddress",
-    "addParcelToDelivery",
-    "addReturnInfo",
     "importCustomLineItemState",
-    "importLineItemState",
-    "removeDelivery",
     "removeItemShippingAddress",
-    "removeParcelFromDelivery",
     "removePayment",
     "setBillingAddressCustomField",
     "setBillingAddressCustomType",
@@ -142,33 +143,19 @@ const NOT_SIMULATED: &[&str] = &[
     "setDeliveryAddress",
     "setDeliveryAddressCustomField",
     "setDeliveryAddressCustomType",
-    "setDeliveryCustomField",
-    "setDeliveryCustomType",
-    "setDeliveryItems",
     "setEstimatedDelivery",
     "setItemShippingAddressCustomField",
     "setItemShippingAddressCustomType",
-    "setLineItemCustomField",
-    "setLineItemCustomType",
     "setLineItemShippingDetails",
     "setLocale",
-    "setParcelCustomField",
-    "setParcelCustomType",
-    "setParcelItems",
-    "setParcelMeasurements",
-    "setParcelTrackingData",
     "setPurchaseOrderNumber",
-    "setReturnInfo",
     "setReturnItemCustomField",
     "setReturnItemCustomType",
-    "setReturnPaymentState",
-    "setReturnShipmentState",
     "setShippingAddressCustomField",
     "setShippingAddressCustomType",
     "setShippingCustomField",
     "setShippingCustomType",
     "setStore",
     "transitionCustomLineItemState",
-    "transitionLineItemState",
     "updateItemShippingAddress",
 ];

@@ -1,6 +1,7 @@
 //! The state of the simulated project: documents, versions, message numbers. Everything lives behind
 //! one mutex, so the ledger's order is the order of the changes.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +11,7 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use super::catalogue;
+use super::import::Imports;
 use super::message::{self, Event};
 use super::oauth::Tokens;
 use super::push::Pusher;
@@ -29,6 +31,7 @@ pub(super) struct Project {
     pub stale: Millis,
     /// Most rows of a page that fit into one answer; `None` = any.
     pub largest_page: Option<usize>,
+    pub imports: Imports,
     pub subscriptions: Vec<Arc<Pusher>>,
     /// Every Message ever sent, in Platform format; as text, because there may be very many.
     pub notifications: Vec<Arc<str>>,
@@ -36,7 +39,7 @@ pub(super) struct Project {
     collections: HashMap<&'static str, Collection>,
     /// Last `sequenceNumber` per resource id.
     sequences: HashMap<String, u64>,
-    dice: StdRng,
+    dice: RefCell<StdRng>,
 }
 
 /// Documents of one resource. Ordered by the id's text, which is deliberately not the order in which
@@ -45,6 +48,8 @@ pub(super) struct Project {
 struct Collection {
     rows: BTreeMap<String, Row>,
     keys: HashMap<String, String>,
+    /// Ids by what is unique beside the key.
+    places: HashMap<String, String>,
 }
 
 struct Row {
@@ -82,12 +87,13 @@ impl Project {
             late: 0,
             stale: 0,
             largest_page: None,
+            imports: Imports::default(),
             subscriptions: Vec::new(),
             notifications: Vec::new(),
             created_at,
             collections: HashMap::new(),
             sequences: HashMap::new(),
-            dice: StdRng::seed_from_u64(seed),
+            dice: RefCell::new(StdRng::seed_from_u64(seed)),
         }
     }
 
@@ -109,8 +115,8 @@ impl Project {
         })
     }
 
-    pub fn new_id(&mut self) -> String {
-        uuid::Builder::from_random_bytes(self.dice.random()).into_uuid().to_string()
+    pub fn new_id(&self) -> String {
+        uuid::Builder::from_random_bytes(self.dice.borrow_mut().random()).into_uuid().to_string()
     }
 
     /// The document as it is. Reads by id are strongly consistent (A3).
@@ -134,6 +140,7 @@ impl Project {
     pub fn remove(&mut self, resource: &Resource, id: &str) -> bool {
         let Some(collection) = self.collections.get_mut(resource.path) else { return false };
         collection.keys.retain(|_, known| known.as_str() != id);
+        collection.places.retain(|_, known| known.as_str() != id);
         collection.rows.remove(id).is_some()
     }
 
@@ -168,6 +175,12 @@ impl Project {
 
     /// Refuses a document whose unique identifier another one has.
     pub fn check_unique(&self, resource: &Resource, document: &Value) -> Answer<()> {
+        if let Some(place) = resource.unique.and_then(|unique| unique(document)) {
+            let taken = self.collections.get(resource.path).and_then(|all| all.places.get(&place));
+            if taken.is_some_and(|id| document["id"] != id.as_str()) {
+                return Err(Refusal::duplicate("sku", &document["sku"]));
+            }
+        }
         let Some((field, _)) = resource.key else { return Ok(()) };
         let Some(key) = document.get(field).and_then(Value::as_str) else { return Ok(()) };
         match self.find_key(resource, key) {
@@ -207,9 +220,9 @@ impl Project {
         document
     }
 
-    /// Subscriptions take changes of categories only: these have next to no Messages.
+    /// Subscriptions take changes of categories and customers only: these have few Messages.
     pub fn announce_change(&mut self, resource: &Resource, kind: &str, document: &Value) {
-        if resource.type_id == "category" {
+        if matches!(resource.type_id, "category" | "customer") {
             self.notify(message::change(&self.key, kind, resource.type_id, document));
         }
     }
@@ -238,6 +251,14 @@ impl Project {
         let id = document["id"].as_str().unwrap_or_default().to_owned();
         let collection = self.collections.entry(resource.path).or_default();
         let before = collection.rows.remove(&id);
+        if let Some(unique) = resource.unique {
+            if let Some(old) = before.as_ref().and_then(|row| unique(&row.document)) {
+                collection.places.remove(&old);
+            }
+            if let Some(place) = unique(&document) {
+                collection.places.insert(place, id.clone());
+            }
+        }
         if let Some((field, _)) = resource.key {
             if let Some(old) = before.as_ref().and_then(|row| row.document.get(field)?.as_str()) {
                 collection.keys.remove(old);

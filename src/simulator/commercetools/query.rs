@@ -46,7 +46,14 @@ impl Parameters {
         self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
-    fn number(&self, name: &str, default: usize, most: usize) -> Answer<usize> {
+    /// The version that a deletion expects.
+    pub fn version(&self) -> Answer<u64> {
+        let text = self.all("version").next();
+        let version = text.and_then(|text| text.parse().ok());
+        version.ok_or_else(|| malformed("version", "A version is required"))
+    }
+
+    pub fn number(&self, name: &str, default: usize, most: usize) -> Answer<usize> {
         let Some(text) = self.all(name).next() else { return Ok(default) };
         match text.parse() {
             Ok(number) if number <= most => Ok(number),

@@ -3,9 +3,10 @@
 use axum::http::Method;
 use serde_json::Value;
 
+use super::import::Import;
 use super::project::Project;
 use super::refusal::Answer;
-use super::{channel, fields, order, states, types};
+use super::{channel, fields, inventory, order, states, types};
 
 /// One kind of resource.
 pub(super) struct Resource {
@@ -15,6 +16,8 @@ pub(super) struct Resource {
     pub type_id: &'static str,
     /// The unique user-defined identifier: field name and name in the path.
     pub key: Option<(&'static str, &'static str)>,
+    /// What else is unique, if anything.
+    pub unique: Option<fn(&Value) -> Option<String>>,
     /// Scopes of which one is needed to read, and to write.
     pub view: &'static [&'static str],
     pub manage: &'static [&'static str],
@@ -33,6 +36,7 @@ const PLAIN: Resource = Resource {
     path: "",
     type_id: "",
     key: Some(("key", "key")),
+    unique: None,
     view: &[],
     manage: &[],
     fields: &[],
@@ -41,7 +45,7 @@ const PLAIN: Resource = Resource {
 };
 
 #[rustfmt::skip]
-static RESOURCES: [Resource; 13] = [
+static RESOURCES: [Resource; 14] = [
     Resource { path: "orders", type_id: "order", key: Some(("orderNumber", "order-number")), view: &["view_orders", "manage_orders"], manage: &["manage_orders"], fields: fields::ORDER, change: Some(order::change), ..PLAIN },
     Resource { path: "payments", type_id: "payment", view: &["view_payments", "manage_payments"], manage: &["manage_payments"], fields: fields::PAYMENT, ..PLAIN },
     Resource { path: "customers", type_id: "customer", view: &["view_customers", "manage_customers"], manage: &["manage_customers"], fields: fields::CUSTOMER, ..PLAIN },
@@ -54,6 +58,7 @@ static RESOURCES: [Resource; 13] = [
     Resource { path: "product-projections", type_id: "product-projection", view: &["view_products", "view_published_products", "manage_products"], fields: fields::PRODUCT_PROJECTION, ..PLAIN },
     Resource { path: "standalone-prices", type_id: "standalone-price", view: &["view_standalone_prices", "manage_standalone_prices"], fields: fields::STANDALONE_PRICE, ..PLAIN },
     Resource { path: "tax-categories", type_id: "tax-category", view: &["view_tax_categories", "manage_tax_categories"], fields: fields::TAX_CATEGORY, ..PLAIN },
+    Resource { path: "inventory", type_id: "inventory-entry", unique: Some(inventory::place), view: &["view_products", "manage_products"], manage: &["manage_products"], fields: fields::INVENTORY, create: Some(inventory::create), change: Some(inventory::change), ..PLAIN },
     Resource { path: "messages", type_id: "message", key: None, view: &["view_messages"], fields: fields::MESSAGE, ..PLAIN },
 ];
 
@@ -74,6 +79,8 @@ pub(super) enum Target {
     Collection(&'static Resource),
     Id(&'static Resource, String),
     Key(&'static Resource, String),
+    /// A path of the Import API.
+    Import(Import),
     /// A path under another project's key.
     Foreign,
     /// A path that is not simulated.
@@ -88,6 +95,9 @@ impl Target {
             ["oauth", "token"] => Self::Token,
             [project, ..] if decoded(project) != project_key => Self::Foreign,
             [_] => Self::Project,
+            [_, "import-containers"] => Self::Import(Import::Containers),
+            [_, "import-containers", key, "import-operations"] => Self::Import(Import::Operations(decoded(key))),
+            [_, "inventories", "import-containers", key] => Self::Import(Import::Inventories(decoded(key))),
             [_, path] => resource(path).map_or(Self::Unknown, Self::Collection),
             [_, path, name] => match resource(path) {
                 Some(_) if matches!(*name, "import" | "search") => Self::Unknown,
@@ -118,6 +128,7 @@ impl Target {
                 let variable = if name == "key" { "key" } else { "n" };
                 format!("{method} /{}/{name}={{{variable}}}", resource.path)
             }
+            Self::Import(import) => import.operation(method),
             Self::Foreign | Self::Unknown => format!("{method} unknown"),
         }
     }

@@ -59,6 +59,10 @@ pub(super) fn documents() -> Vec<(&'static str, Value)> {
     vec![
         ("channels", channel()),
         ("types", order_type()),
+        ("types", own_type("flFulfilment", "line-item", &["flFulfilmentMetadata"])),
+        ("types", own_type("flConsignment", "order-delivery", &["flConsignmentRef", "flConsignmentStatus"])),
+        ("types", own_type("flArticle", "order-parcel", &["flTrackingUrl", "flArticleRef"])),
+        ("types", store_type()),
         ("shipping-methods", shipping_method()),
         ("customers", customer(ADA, "C-2041", "Ada", "Lindqvist", "Ada.Lindqvist@Example.com", &[home(), office()])),
         ("customers", customer(BORIS, "C-2042", "Boris", "Novak", "boris.novak@example.org", &[prague()])),
@@ -89,25 +93,52 @@ fn channel() -> Value {
 }
 
 fn order_type() -> Value {
-    let field = |name: &str, label: &str| {
+    let fields = ["flOrderId", "flOrderRef", "flPickupLocationRef"];
+    own_type(ORDER_TYPE, "order", &fields)
+}
+
+/// A Type of the connector on resources of one kind.
+fn own_type(key: &str, resource: &str, fields: &[&str]) -> Value {
+    let field = |name: &&str| {
         json!({
             "name": name,
-            "label": {"en": label},
+            "label": {"en": name},
             "required": false,
             "type": {"name": "String"},
             "inputHint": "SingleLine",
         })
     };
     json!({
-        "id": stable("type:flOrder"),
-        "key": ORDER_TYPE,
-        "name": {"en": "Fluent Order"},
-        "resourceTypeIds": ["order"],
-        "fieldDefinitions": [
-            field("flOrderId", "Fluent Order Id"),
-            field("flOrderRef", "Fluent Order Ref"),
-            field("flPickupLocationRef", "Pickup Location Ref"),
-        ],
+        "id": stable(&format!("type:{key}")),
+        "key": key,
+        "name": {"en": key},
+        "resourceTypeIds": [resource],
+        "fieldDefinitions": fields.iter().map(field).collect::<Vec<_>>(),
+    })
+}
+
+fn store_type() -> Value {
+    let field = |name: &str| {
+        let kind = if matches!(name, "flLatitude" | "flLongitude") { "Number" } else { "String" };
+        json!({"name": name, "label": {"en": name}, "required": false, "type": {"name": kind}, "inputHint": "SingleLine"})
+    };
+    let fields = [
+        "flType",
+        "flStatus",
+        "flEmail",
+        "flPhoneNo",
+        "flLatitude",
+        "flLongitude",
+        "flTimezone",
+        "flOpeningSchedule",
+        "flAttributes",
+    ];
+    json!({
+        "id": stable("type:flStoreDetails"),
+        "key": "flStoreDetails",
+        "name": {"en": "Fluent Store Details"},
+        "resourceTypeIds": ["channel"],
+        "fieldDefinitions": fields.map(field),
     })
 }
 

@@ -12,8 +12,8 @@ use super::project::{Author, Project};
 use super::push::{Push, Pusher};
 use super::refusal::Answer;
 use super::resource::{Resource, resource};
-use super::{Commercetools, seed};
-use crate::clock::rfc3339;
+use super::{Commercetools, seed, update};
+use crate::clock::{Millis, rfc3339};
 use crate::simulator::front::lock;
 
 impl Commercetools {
@@ -46,12 +46,24 @@ impl Commercetools {
         Some(stored.unwrap_or_else(|refusal| panic!("the shop cannot store this: {}", refusal.message)))
     }
 
-    /// Deletes a document as the shop itself: a category or a product with its notification, others
+    /// Deletes a document as the shop itself: with the notifications that the platform has for it, or
     /// without a word. False if there is none.
     ///
     /// # Panics
     /// On an unknown resource.
     pub fn delete(&self, resource: &str, id: &str) -> bool {
+        self.delete_with(resource, id, false)
+    }
+
+    /// The same with `dataErasure`: whoever hears of it is asked to forget the person, too.
+    ///
+    /// # Panics
+    /// On an unknown resource.
+    pub fn erase(&self, resource: &str, id: &str) -> bool {
+        self.delete_with(resource, id, true)
+    }
+
+    fn delete_with(&self, resource: &str, id: &str, erases: bool) -> bool {
         let resource = known(resource);
         let mut project = lock(&self.0.project);
         let Some(mut document) = project.find(resource, id).cloned() else { return false };
@@ -62,8 +74,27 @@ impl Commercetools {
             project.announce(resource, &document, version, catalogue::deleted(&document), Author::Shop);
             project.remove(known("product-projections"), id);
         }
+        if let Some(event) = message::deleted(resource.type_id, &document) {
+            project.announce(resource, &document, version, event, Author::Shop);
+        }
+        if erases {
+            document["dataErasure"] = true.into();
+        }
         project.announce_change(resource, "ResourceDeleted", &document);
         project.remove(resource, id)
+    }
+
+    /// An update as the API client would send it, without the way over HTTP: same guards, same messages.
+    /// Answers the document as it is then.
+    ///
+    /// # Errors
+    /// The error body that the platform would answer.
+    ///
+    /// # Panics
+    /// On an unknown resource.
+    pub fn update(&self, resource: &str, id: &str, body: &Value) -> Result<Value, Value> {
+        let written = update::update(&mut lock(&self.0.project), known(resource), id, body, &self.0.options.client_id);
+        written.map(|written| written.document).map_err(|refusal| refusal.body())
     }
 
     /// A document as it is now, also if queries do not see it yet.
@@ -109,6 +140,11 @@ impl Commercetools {
     /// after it, though the platform promises them to be current (A3). Writes see everything as it is.
     pub fn stale_reads(&self, by: Duration) {
         lock(&self.0.project).stale_reads(by);
+    }
+
+    /// Resources of the Import API are written so long after they were taken.
+    pub fn import_delay(&self, by: Duration) {
+        lock(&self.0.project).imports.delay = by.as_millis() as Millis;
     }
 
     /// A query whose answer would have more rows than this is refused with `ContentTooLarge`, as if the

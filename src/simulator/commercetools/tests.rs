@@ -1,5 +1,7 @@
 //! The guards over HTTP: one story per family.
 
+mod shipped;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 

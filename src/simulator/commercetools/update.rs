@@ -120,10 +120,15 @@ pub(super) fn optional_text(of: &Value, field: &str) -> Answer<Option<Value>> {
 
 /// A key: 2 to 256 letters, digits, `_` or `-` (A9).
 pub(super) fn key(of: &Value) -> Answer<Value> {
-    let key = text(of, "key")?;
+    key_named(of, "key")
+}
+
+/// A key in a field of another name.
+pub(super) fn key_named(of: &Value, field: &str) -> Answer<Value> {
+    let key = text(of, field)?;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
     if !(2..=256).contains(&key.len()) || !key.bytes().all(allowed) {
-        return Err(Refusal::invalid_field("key", &of["key"], "Expected 2 to 256 letters, digits, '_' or '-'."));
+        return Err(Refusal::invalid_field(field, &of[field], "Expected 2 to 256 letters, digits, '_' or '-'."));
     }
     Ok(key.into())
 }

@@ -85,6 +85,9 @@ impl Account {
         let carrier = json!({"ref": "SIMULATED_CARRIER", "name": "Simulated carrier", "type": "CARRIER", "status": "ACTIVE",
             "workflowRef": "CARRIER::CARRIER", "workflowVersion": 1, "retailer": link(self.retailer)});
         self.carrier = self.store.insert("Carrier", now, members(carrier));
+        let location = json!({"ref": "LOC-1", "name": "Warehouse 1", "type": "WAREHOUSE", "status": "ACTIVE",
+            "retailer": link(self.retailer), "networks": []});
+        self.store.insert("Location", now, members(location));
     }
 
     pub fn now(&self) -> Millis {
@@ -235,6 +238,8 @@ pub fn entity_type(kind: &str) -> &'static str {
         "Fulfilment" => "FULFILMENT",
         "Article" => "ARTICLE",
         "Consignment" => "CONSIGNMENT",
+        "ReturnOrder" => "RETURN_ORDER",
+        "Location" => "LOCATION",
         "FinancialTransaction" => "FINANCIAL_TRANSACTION",
         "Customer" => "CUSTOMER",
         "CustomerAddress" => "ADDRESS",
@@ -242,11 +247,13 @@ pub fn entity_type(kind: &str) -> &'static str {
         "StandardProduct" | "VariantProduct" => "PRODUCT",
         "ProductCatalogue" => "PRODUCT_CATALOGUE",
         "Setting" => "SETTING",
+        "VirtualCatalogue" => "VIRTUAL_CATALOGUE",
+        "VirtualPosition" => "VIRTUAL_POSITION",
         _ => "OTHER",
     }
 }
 
 /// Customers, settings and addresses raise no CREATE event (platform document 2.6).
 fn raises_create(kind: &str) -> bool {
-    !matches!(kind, "Customer" | "Setting" | "CustomerAddress" | "OrderItem")
+    !matches!(kind, "Customer" | "Setting" | "CustomerAddress" | "OrderItem" | "Location")
 }

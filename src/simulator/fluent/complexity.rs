@@ -108,6 +108,18 @@ mod tests {
     }
 
     #[test]
+    fn what_the_connector_reads_beside_the_order_is_below_the_limit() {
+        let nothing = json!({});
+        assert_eq!(cost(include_str!("../../fluent/consignment_source.graphql"), nothing.clone()), 3_403);
+        assert_eq!(cost(include_str!("../../fluent/fulfilment_items.graphql"), nothing.clone()), 153);
+        assert_eq!(cost(include_str!("../../fluent/article_items.graphql"), nothing.clone()), 301);
+        assert_eq!(cost(include_str!("../../fluent/return_source.graphql"), nothing.clone()), 353);
+        assert_eq!(cost(include_str!("../../fluent/returns_updated.graphql"), nothing.clone()), 300);
+        assert_eq!(cost(include_str!("../../fluent/fulfilments_updated.graphql"), nothing.clone()), 300);
+        assert_eq!(cost(include_str!("../../fluent/consignments_updated.graphql"), nothing), 200);
+    }
+
+    #[test]
     fn ten_per_level_unless_asked_and_fragments_count() {
         let query = "query($n: Int) { orders { edges { node { ...f } } } } fragment f on Order { items(first: $n) { edges { node { product { ref } } } } }";
         assert_eq!(cost(query, json!({"n": 5})), 10 + 50 + 50);

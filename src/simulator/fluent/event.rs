@@ -255,7 +255,8 @@ impl Account {
 
     /// The identity of an entity and its root: the order it belongs to, or itself.
     pub fn context(&self, document: &Document) -> Value {
-        let root = self.store.follow(document.get("order"));
+        let owner = if text(document, "__typename") == "VirtualPosition" { "catalogue" } else { "order" };
+        let root = self.store.follow(document.get(owner));
         let root = root.as_deref().or(self.order_of_article(document).as_deref()).unwrap_or(document).clone();
         let kind = |document: &Document| entity_type(text(document, "__typename"));
         json!({

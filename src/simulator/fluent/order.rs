@@ -98,6 +98,11 @@ impl Account {
         if choices.len() > 1 && !input["fulfilmentChoice"].is_null() {
             return Err(Refusal::new("C0160E", "fulfilmentChoice and fulfilmentChoices exclude each other"));
         }
+        let mut refs: Vec<_> = choices.iter().filter_map(|choice| choice["ref"].as_str()).collect();
+        refs.sort_unstable();
+        if refs.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(Refusal::new("C0160E", "two fulfilment choices have the same ref"));
+        }
         let mut items = Vec::new();
         for item in listed(input, "items") {
             let reference = &item["fulfilmentChoiceRef"];
@@ -139,7 +144,9 @@ impl Account {
 
     /// The retailer that an entity belongs to.
     pub fn retailer_of(&self, id: u64) -> Option<u64> {
-        self.store.any(id)?.get("retailer").and_then(linked)
+        let owner = self.store.any(id)?;
+        let retailer = owner.get("retailer")?;
+        linked(retailer).or_else(|| id_of(&retailer["id"]))
     }
 
     fn billing_address(&mut self, input: &Value) -> Value {

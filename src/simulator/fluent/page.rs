@@ -126,7 +126,9 @@ fn matches_one(store: &Store, document: &Document, name: &str, wanted: &Value) -
     let have = document.get(name).unwrap_or(&Value::Null);
     match (name, wanted) {
         ("retailerId", Value::Array(ids)) => {
-            let retailer = document.get("retailer").and_then(linked);
+            // Some types hold a link, others name the retailer by its id.
+            let retailer =
+                document.get("retailer").and_then(|retailer| linked(retailer).or_else(|| id_of(&retailer["id"])));
             Ok(ids.iter().any(|id| id_of(id) == retailer))
         }
         (_, Value::Array(list)) if have.is_array() => Ok(list.iter().any(|one| same(one, have))),

@@ -64,7 +64,7 @@ impl ObjectValue for Root<'_, '_> {
 
 /// Root queries that answer from the store; the others of the schema have nothing behind them yet.
 fn is_simulated(name: &str) -> bool {
-    !["location", "network", "virtual"].iter().any(|start| name.starts_with(start)) || name == "networks"
+    name != "network" && name != "networkById"
 }
 
 impl<'s, 'm> Root<'s, 'm> {
@@ -87,7 +87,11 @@ impl<'s, 'm> Root<'s, 'm> {
             Some(id) => account.store.find(kind, id_of(id)?),
             None => {
                 let reference = arguments.get("ref").and_then(Value::as_str)?;
-                account.store.ids_of(kind, reference).first().and_then(|id| account.store.any(*id))
+                let of_retailer = |id: &&u64| match arguments.get("retailer") {
+                    Some(retailer) => account.retailer_of(**id) == id_of(&retailer["id"]),
+                    None => true,
+                };
+                account.store.ids_of(kind, reference).iter().find(of_retailer).and_then(|id| account.store.any(*id))
             }
         }
     }

@@ -101,6 +101,19 @@ impl Store {
         id
     }
 
+    /// Takes an entity away; links to it lead nowhere.
+    pub fn remove(&mut self, id: u64) -> bool {
+        let Some(entry) = self.entries.remove(&id) else { return false };
+        if let Some(index) = self.kinds.get_mut(text(&entry.document, "__typename")) {
+            index.ids.remove(&id);
+            index.updated.remove(&(entry.updated, id));
+            if let Some(ids) = index.references.get_mut(text(&entry.document, "ref")) {
+                ids.remove(&id);
+            }
+        }
+        true
+    }
+
     /// The entity `id`, if it exists and is a `kind`.
     pub fn find(&self, kind: &str, id: u64) -> Option<Arc<Document>> {
         self.any(id).filter(|document| text(document, "__typename") == kind)

@@ -35,10 +35,19 @@ pub struct Webhook {
 }
 
 impl Webhook {
-    /// Sends status changes of orders, fulfilments and consignments under their contract names.
+    /// Sends status changes of orders, fulfilments, consignments and returns, and updates of locations, under
+    /// their contract names.
     pub fn to(url: impl Into<String>) -> Self {
-        let name = |kind: &str| (kind.to_uppercase(), format!("fc.connect.{kind}.webhook.status-update"));
-        Self { url: url.into(), names: ["order", "fulfilment", "consignment"].map(name).into() }
+        let kinds = [
+            ("ORDER", "order"),
+            ("FULFILMENT", "fulfilment"),
+            ("CONSIGNMENT", "consignment"),
+            ("RETURN_ORDER", "return"),
+        ];
+        let name = |(kind, name): (&str, &str)| (kind.to_owned(), format!("fc.connect.{name}.webhook.status-update"));
+        let mut names: BTreeMap<String, String> = kinds.map(name).into();
+        names.insert("LOCATION".into(), "fc.connect.location.update".into());
+        Self { url: url.into(), names }
     }
 }
 

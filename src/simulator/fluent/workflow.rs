@@ -4,7 +4,7 @@
 //!
 //! | order before | step |
 //! |---|---|
-//! | CREATED | → RECEIVED |
+//! | CREATED | → RECEIVED; → ESCALATED if a choice has neither address nor pickup location |
 //! | RECEIVED | → BOOKED; one fulfilment per choice: CREATED → PROCESSING → AWAITING_WAVE |
 //! | BOOKED | fulfilments → ASSIGNED; order → PICK_PACK (CC: PICK_PACK_CC) |
 //! | PICK_PACK | fulfilments → FULFILLED; articles → PENDING_CONSIGNMENT; consignments CREATED → PROCESSING |
@@ -113,7 +113,8 @@ impl Account {
             return false;
         }
         match text(&document, "status") {
-            "CREATED" => self.set_status(order, "RECEIVED", "CREATE"),
+            "CREATED" if self.is_deliverable(order) => self.set_status(order, "RECEIVED", "CREATE"),
+            "CREATED" => self.set_status(order, "ESCALATED", "ProcessError"),
             "RECEIVED" => {
                 self.set_status(order, "BOOKED", "ProcessOrder");
                 self.source(order, &document);
@@ -135,6 +136,17 @@ impl Account {
             _ => return false,
         }
         true
+    }
+
+    /// Has each choice what its type needs: an address, or a location to collect at? (platform document 7.1:
+    /// the first step checks the address.)
+    fn is_deliverable(&self, order: u64) -> bool {
+        let choices = self.linked_to(order, "fulfilmentChoices");
+        choices.iter().filter_map(|id| self.store.any(*id)).all(|choice| match text(&choice, "type") {
+            "CC" => !text(&choice, "pickupLocationRef").is_empty(),
+            "HD" => choice.get("deliveryAddress").and_then(linked).is_some(),
+            _ => false,
+        })
     }
 
     /// OrderCancel: CREATED, RECEIVED and BOOKED orders become CANCELLED with their fulfilments; false

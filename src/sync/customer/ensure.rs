@@ -1,9 +1,9 @@
 //! Making sure that the buyer of an order exists in Fluent (C 4.2, 5.4).
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Mapped, guest_to_fluent, to_fluent};
+use super::{KIND, Mapped, guest_to_fluent, to_fluent};
 use crate::app::{App, Connection};
 use crate::commercetools::model::{Customer, Order};
 use crate::failure::Failure;
@@ -12,8 +12,9 @@ use crate::fluent::model::{self, Created};
 use crate::fluent::{self, operation};
 use crate::queue::Message;
 use crate::store::{Mapping, Urgency};
-use crate::sync::attribute::own;
+use crate::sync::attribute::{self, own};
 use crate::sync::canonical::canonical_hash;
+use crate::sync::catalogue::{extra, set_extra};
 
 /// Answers the Fluent id of the order's customer, creating, adopting or updating it if need be.
 ///
@@ -21,20 +22,51 @@ use crate::sync::canonical::canonical_hash;
 /// Rejections of C 4.5; retries by class.
 pub async fn ensure(app: &App, message: &Message, connection: &Connection, order: &Order) -> Result<String, Failure> {
     if let Some(id) = &order.customer_id {
-        let known = app.store().read().await?.mapping(message.connection(), "customer", id).await?;
+        let known = app.store().read().await?.mapping(message.connection(), KIND, id).await?;
         if let Some(id) = known.and_then(|mapping| mapping.fluent_id) {
             return Ok(id);
         }
     }
-    let mapped = buyer(message, connection, order).await?;
-    let kind = if mapped.guest { "guest" } else { "customer" };
-    let hash = canonical_hash(&mapped.create)
-        .map_err(|error| Failure::rejected(format!("The customer cannot be written as JSON: {error}")))?;
+    let (mapped, customer) = buyer(message, connection, order).await?;
+    Ok(upsert(app, message, connection, &mapped, customer.as_ref()).await?.fluent_id)
+}
+
+/// A customer that Fluent has as it is mapped.
+pub struct Ensured {
+    pub fluent_id: String,
+    /// Something was written for it.
+    pub written: bool,
+}
+
+/// What of a customer was written before; Fluent forgets no attribute.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Written {
+    /// Names of attributes.
+    pub attributes: Vec<String>,
+}
+
+/// Creates, adopts or updates the customer in Fluent, unless it is there as it is; remembers that at once.
+///
+/// # Errors
+/// Rejections of C 4.5; retries by class.
+pub async fn upsert(
+    app: &App,
+    message: &Message,
+    connection: &Connection,
+    mapped: &Mapped,
+    customer: Option<&Customer>,
+) -> Result<Ensured, Failure> {
+    let kind = if mapped.guest { "guest" } else { KIND };
+    let hash = content(mapped)?;
     let known = app.store().read().await?.mapping(message.connection(), kind, &mapped.commercetools_id).await?;
-    let upsert = Upsert { message, connection, fluent: connection.fluent.on(message.call()), mapped: &mapped };
     let mut row = known.unwrap_or_else(|| Mapping::new(message.connection(), kind, &mapped.commercetools_id));
+    let before: Written = extra(&row);
+    let upsert = Upsert { message, connection, fluent: connection.fluent.on(message.call()), mapped, before: &before };
     match (&row.fluent_id, &row.fluent_ref) {
-        (Some(id), _) if row.content_hash.as_ref() == Some(&hash) => return Ok(id.clone()),
+        (Some(id), _) if row.content_hash.as_ref() == Some(&hash) => {
+            return Ok(Ensured { fluent_id: id.clone(), written: false });
+        }
         (Some(_), Some(username)) => upsert.update(username).await?,
         _ => {
             let person = upsert.create_or_adopt().await?;
@@ -42,22 +74,41 @@ pub async fn ensure(app: &App, message: &Message, connection: &Connection, order
             row.fluent_ref = Some(person.username);
         }
     }
+    set_extra(&mut row, &Written { attributes: attribute::names(&mapped.create.attributes) });
     row.content_hash = Some(hash);
+    row.state = "active".into();
     row.last_message = Some(message.id());
-    let id = row.fluent_id.clone().unwrap_or_default();
+    if let Some(customer) = customer {
+        row.commercetools_key = customer.customer_number.clone();
+        row.commercetools_version = customer.version;
+    }
+    let fluent_id = row.fluent_id.clone().unwrap_or_default();
     app.store().write(Urgency::Urgent, move |tx| Box::pin(async move { tx.put_mapping(&row).await })).await?;
-    Ok(id)
+    Ok(Ensured { fluent_id, written: true })
+}
+
+/// Hash of what Fluent is told of a customer.
+///
+/// # Errors
+/// Rejected if it cannot be written as JSON.
+pub fn content(mapped: &Mapped) -> Result<String, Failure> {
+    canonical_hash(&mapped.create)
+        .map_err(|error| Failure::rejected(format!("The customer cannot be written as JSON: {error}")))
 }
 
 /// Who bought: the customer, or a guest if there is none (any more).
-async fn buyer(message: &Message, connection: &Connection, order: &Order) -> Result<Mapped, Failure> {
+async fn buyer(
+    message: &Message,
+    connection: &Connection,
+    order: &Order,
+) -> Result<(Mapped, Option<Customer>), Failure> {
     if let Some(id) = &order.customer_id {
         let commercetools = connection.commercetools.on(message.call());
         if let Some(customer) = commercetools.customer::<Customer>(id).await? {
-            return to_fluent(&customer, &connection.config);
+            return Ok((to_fluent(&customer, &connection.config)?, Some(customer)));
         }
     }
-    guest_to_fluent(order, &connection.config)
+    Ok((guest_to_fluent(order, &connection.config)?, None))
 }
 
 /// A customer that is in Fluent.
@@ -71,6 +122,7 @@ struct Upsert<'a> {
     connection: &'a Connection,
     fluent: fluent::Client,
     mapped: &'a Mapped,
+    before: &'a Written,
 }
 
 #[derive(Deserialize)]
@@ -161,7 +213,10 @@ impl Upsert<'_> {
     }
 
     async fn update(&self, username: &str) -> Result<(), Failure> {
-        let input: UpdateCustomerInput = self.mapped.update(username);
+        let mut input: UpdateCustomerInput = self.mapped.update(username);
+        if !self.mapped.guest {
+            input.attributes.extend(attribute::emptied(&self.before.attributes, &input.attributes));
+        }
         let _: Value = self.fluent.run(&operation::UPDATE_CUSTOMER, json!({"input": input})).await?;
         Ok(())
     }

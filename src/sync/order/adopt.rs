@@ -10,7 +10,7 @@ use super::{create, label, payment};
 use crate::app::Connection as Link;
 use crate::commercetools::model::{Number, Order, Payment};
 use crate::failure::Failure;
-use crate::fluent::input::{CreateOrderInput, Decimal};
+use crate::fluent::input::{CreateFinancialTransactionInput, CreateOrderInput, Decimal};
 use crate::fluent::model::{Attribute, Connection, OrderItem};
 use crate::fluent::{Client, operation};
 use crate::queue::Message;
@@ -24,16 +24,27 @@ pub struct Existing {
     pub id: String,
     #[serde(rename = "ref")]
     pub reference: String,
+    #[serde(rename = "type")]
+    pub kind: String,
     total_price: Option<Box<RawValue>>,
     attributes: Option<Vec<Attribute>>,
     items: Connection<OrderItem>,
-    financial_transactions: Option<Connection<Transaction>>,
+    fulfilment_choices: Option<Connection<Choice>>,
+    financial_transactions: Option<Connection<TransactionState>>,
 }
 
 #[derive(Debug, Deserialize)]
-struct Transaction {
+struct Choice {
+    id: String,
     #[serde(rename = "ref")]
     reference: Option<String>,
+}
+
+/// A transaction that Fluent has.
+#[derive(Debug, Deserialize)]
+pub struct TransactionState {
+    #[serde(rename = "ref")]
+    pub reference: Option<String>,
     total: Option<Box<RawValue>>,
 }
 
@@ -115,23 +126,58 @@ fn decimal(number: Option<&RawValue>) -> Option<Decimal> {
 }
 
 /// What Fluent shows of a transaction must be what would be sent now if it were missing.
-fn check(
-    had: &Transaction,
+///
+/// # Errors
+/// Rejected if its amount is another one.
+pub fn check(
+    had: &TransactionState,
     payment: &Payment,
     sent: &BTreeSet<String>,
-    existing: &Existing,
+    order_id: &str,
     link: &Link,
 ) -> Result<(), Failure> {
     let (Some(reference), Some(theirs)) = (&had.reference, decimal(had.total.as_deref())) else { return Ok(()) };
     let mut others = sent.clone();
     others.remove(reference);
-    let due = payment::later_transactions(payment, &others, &existing.id, &link.config, &mut Notes::default())?;
+    let due = payment::later_transactions(payment, &others, order_id, &link.config, &mut Notes::default())?;
     match due.into_iter().find(|input| input.transaction.reference == *reference) {
         Some(input) if input.transaction.amount != theirs => Err(Failure::rejected(format!(
             "Fluent already holds transaction {reference} with {theirs}, commercetools says {}.",
             input.transaction.amount
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Creates a transaction; one that is there already is an earlier try of ours.
+///
+/// # Errors
+/// As the client says.
+pub async fn create_transaction(
+    message: &Message,
+    link: &Link,
+    input: &CreateFinancialTransactionInput,
+) -> Result<(), Failure> {
+    let fluent = link.fluent.on(message.call());
+    let created: Result<Value, _> =
+        fluent.run(&operation::CREATE_FINANCIAL_TRANSACTION, create::json_input(input)).await;
+    match created {
+        Ok(_) => Ok(()),
+        Err(error) if error.code == "C0123E" => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+impl Existing {
+    /// Fluent ids of the items that the look-up shows (the first hundred), by ref.
+    pub fn item_ids(&self) -> BTreeMap<String, String> {
+        self.items.nodes().filter_map(|item| Some((item.reference.clone()?, item.id.clone()?))).collect()
+    }
+
+    /// Fluent ids of the fulfilment choices, by ref.
+    pub fn choice_ids(&self) -> BTreeMap<String, String> {
+        let choices = self.fulfilment_choices.iter().flat_map(Connection::nodes);
+        choices.filter_map(|choice| Some((choice.reference.clone()?, choice.id.clone()))).collect()
     }
 }
 
@@ -145,24 +191,16 @@ pub async fn add_transactions(
     order: &Order,
     existing: &Existing,
 ) -> Result<BTreeSet<String>, Failure> {
-    let had: Vec<&Transaction> = existing.financial_transactions.iter().flat_map(Connection::nodes).collect();
+    let had: Vec<&TransactionState> = existing.financial_transactions.iter().flat_map(Connection::nodes).collect();
     let mut sent: BTreeSet<String> = had.iter().filter_map(|transaction| transaction.reference.clone()).collect();
-    let fluent = link.fluent.on(message.call());
     let mut notes = Notes::default();
     let payments = order.payment_info.iter().flat_map(|info| &info.payments).filter_map(|payment| payment.obj.as_ref());
     for payment in payments {
         for transaction in &had {
-            check(transaction, payment, &sent, existing, link)?;
+            check(transaction, payment, &sent, &existing.id, link)?;
         }
         for input in payment::later_transactions(payment, &sent.clone(), &existing.id, &link.config, &mut notes)? {
-            let created: Result<serde_json::Value, _> =
-                fluent.run(&operation::CREATE_FINANCIAL_TRANSACTION, create::json_input(&input)).await;
-            match created {
-                Ok(_) => {}
-                // An earlier try of ours.
-                Err(error) if error.code == "C0123E" => {}
-                Err(error) => return Err(error.into()),
-            }
+            create_transaction(message, link, &input).await?;
             sent.insert(input.transaction.reference);
         }
     }

@@ -1,10 +1,11 @@
 //! What an order and its rows cost, in integer minor units (`commercetools-to-fluent`, 5.5).
 //!
-//! Rows are the line items, the custom line items and shipping, in this order. Totals are copied or
-//! allocated and therefore exact; only prices of one are rounded.
+//! Rows are the line items (each part of a split one), the custom line items and shipping, in this
+//! order. Totals are copied or allocated and therefore exact; only prices of one are rounded.
 
+use super::delivery::{Deliveries, Part};
 use super::label;
-use crate::commercetools::model::{Money, Order, TaxRate, TaxedPrice};
+use crate::commercetools::model::{LineItem, Money, Order, TaxRate, TaxedPrice};
 use crate::config::model::{Connection, PriceBasis, TotalCheck, TotalDiscount};
 use crate::failure::Failure;
 use crate::fluent::input::Decimal;
@@ -24,8 +25,12 @@ pub struct Amounts {
     basis: PriceBasis,
     total: Row,
     rows: Vec<Row>,
-    lines: usize,
-    has_shipping: bool,
+    /// Where the rows of each line item begin.
+    lines: Vec<usize>,
+    /// Where those of custom line items begin.
+    custom_lines: usize,
+    /// The rows of shipping, and whose price each is.
+    shipping: Vec<(usize, usize)>,
     /// The discount on the total price, where it stays outside the rows.
     discount: Option<Row>,
     /// Order minus rows, net.
@@ -44,10 +49,15 @@ impl Amounts {
     ///
     /// # Errors
     /// Rejected if currencies are mixed or unknown, the total is negative, or the rows do not add up.
-    pub fn read(order: &Order, connection: &Connection, notes: &mut Notes) -> Result<Self, Failure> {
+    pub fn read(
+        order: &Order,
+        deliveries: &Deliveries<'_>,
+        connection: &Connection,
+        notes: &mut Notes,
+    ) -> Result<Self, Failure> {
         let subject = format!("Order {}", label(order));
         let rules = &connection.order;
-        let mut amounts = Self::collect(order, connection).map_err(|error| error.reject(&subject))?;
+        let mut amounts = Self::collect(order, deliveries, connection).map_err(|error| error.reject(&subject))?;
         if amounts.discount.is_some() && rules.total_discount == TotalDiscount::Distribute {
             amounts.spread_discount().map_err(|error| error.reject(&subject))?;
         }
@@ -66,20 +76,23 @@ impl Amounts {
     }
 
     /// Everything as commercetools says it, at one scale.
-    fn collect(order: &Order, connection: &Connection) -> Result<Self, MoneyError> {
+    fn collect(order: &Order, deliveries: &Deliveries<'_>, connection: &Connection) -> Result<Self, MoneyError> {
         let whole = Amount::read(&order.total_price)?;
         let read = Reader { currency: whole.currency, untaxed: order.tax_mode.as_deref() == Some("Disabled") };
         let total = read.taxed(order.taxed_price.as_ref(), &order.total_price)?;
         let discount = read.discount(order)?;
-        let mut rows = vec![];
-        for line in &order.line_items {
-            rows.push(read.taxed(line.taxed_price.as_ref(), &line.total_price)?);
+        let (mut rows, mut lines, mut shipping) = (vec![], vec![], vec![]);
+        for (line, parts) in order.line_items.iter().zip(&deliveries.lines) {
+            lines.push(rows.len());
+            rows.extend(read.parts(line, parts, deliveries)?);
         }
+        let custom_lines = rows.len();
         for line in &order.custom_line_items {
             rows.push(read.taxed(line.taxed_price.as_ref(), &line.total_price)?);
         }
-        if let Some(info) = &order.shipping_info {
+        for (info, group) in &deliveries.shipping {
             let price = info.discounted_price.as_ref().map_or(&info.price, |discounted| &discounted.value);
+            shipping.push((rows.len(), *group));
             rows.push(read.taxed(info.taxed_price.as_ref(), price)?);
         }
         let scales = rows.iter().chain([&total]).chain(&discount).flat_map(|(net, tax)| [Some(*net), *tax]);
@@ -99,8 +112,9 @@ impl Amounts {
             basis: connection.order.price_basis,
             total: row(total)?,
             rows: rows.into_iter().map(row).collect::<Result<_, _>>()?,
-            lines: order.line_items.len(),
-            has_shipping: order.shipping_info.is_some(),
+            lines,
+            custom_lines,
+            shipping,
             discount: discount.map(row).transpose()?,
             difference: 0,
         })
@@ -164,27 +178,28 @@ impl Amounts {
         self.total.tax.map(|tax| self.decimal(tax))
     }
 
-    /// Row of the line item at this place.
-    pub fn line(&self, at: usize) -> Row {
-        self.rows[at]
+    /// Row of a part of the line item at this place.
+    pub fn line(&self, at: usize, part: usize) -> Row {
+        self.rows[self.lines[at] + part]
     }
 
     /// Row of the custom line item at this place.
     pub fn custom_line(&self, at: usize) -> Row {
-        self.rows[self.lines + at]
+        self.rows[self.custom_lines + at]
     }
 
-    /// 0 if the order has no shipping info.
-    pub fn shipping_price(&self) -> Decimal {
-        self.decimal(self.shipping().map_or(0, |row| self.in_basis(row)))
+    /// What shipping of a group costs; 0 if nothing says so.
+    pub fn shipping_price(&self, group: usize) -> Decimal {
+        self.decimal(self.shipping(group).map(|row| self.in_basis(row)).sum())
     }
 
-    pub fn shipping_tax_price(&self) -> Option<Decimal> {
-        self.shipping().map_or(Some(0), |row| row.tax).map(|tax| self.decimal(tax))
+    pub fn shipping_tax_price(&self, group: usize) -> Option<Decimal> {
+        let tax: Option<i128> = self.shipping(group).map(|row| row.tax).sum();
+        tax.map(|tax| self.decimal(tax))
     }
 
-    fn shipping(&self) -> Option<Row> {
-        self.rows.last().copied().filter(|_| self.has_shipping)
+    fn shipping(&self, group: usize) -> impl Iterator<Item = Row> {
+        self.shipping.iter().filter(move |(_, of)| *of == group).map(|(row, _)| self.rows[*row])
     }
 
     /// A row's price in the configured basis.
@@ -275,6 +290,37 @@ impl Reader {
             None => self.amount(&taxed.total_gross)?.minus(net)?,
         };
         Ok((net, Some(tax)))
+    }
+
+    /// Net and tax of each part of a line: as commercetools says it per shipping method, else spread by
+    /// quantity.
+    fn parts(
+        &self,
+        line: &LineItem,
+        parts: &[Part],
+        deliveries: &Deliveries<'_>,
+    ) -> Result<Vec<(Amount, Option<Amount>)>, MoneyError> {
+        let (net, tax) = self.taxed(line.taxed_price.as_ref(), &line.total_price)?;
+        if parts.len() < 2 {
+            return Ok(vec![(net, tax)]);
+        }
+        let portion = |part: &Part| {
+            let key = deliveries.groups[part.group].key?;
+            let mut portions = line.taxed_price_portions.iter();
+            portions.find(|portion| portion.shipping_method_key == key)?.taxed_price.as_ref()
+        };
+        let portions: Option<Vec<&TaxedPrice>> = parts.iter().map(portion).collect();
+        if let Some(portions) = portions {
+            return portions.into_iter().map(|portion| self.taxed(Some(portion), &line.total_price)).collect();
+        }
+        let weights: Vec<i128> = parts.iter().map(|part| part.quantity.into()).collect();
+        let spread = |amount: Amount| -> Result<Vec<Amount>, MoneyError> {
+            let shares = allocate(amount.unscaled, &weights)?;
+            Ok(shares.into_iter().map(|unscaled| Amount { unscaled, ..amount }).collect())
+        };
+        let taxes = tax.map(spread).transpose()?;
+        let nets = spread(net)?.into_iter().enumerate();
+        Ok(nets.map(|(at, net)| (net, taxes.as_ref().map(|taxes| taxes[at]))).collect())
     }
 
     /// Net and tax of the discount on the total price; the undivided amount where commercetools does not split it.

@@ -1,25 +1,26 @@
-//! Creating an order in Fluent: heard of, then made sure of, step by step (C 5).
+//! Creating an order in Fluent: made sure of, step by step (C 5).
 //!
 //! Each step looks whether it already happened: the customer, the products, the order itself, its
 //! transactions. A crash between two steps costs a look, never a second order.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Mapped, adopt, from_line, label, reference, references, to_fluent_as};
+use super::told::Told;
+use super::{Mapped, adopt, from_line, inbox, label, references, to_fluent, to_fluent_as, transaction};
 use crate::app::{App, Connection};
 use crate::clock::{self, Millis};
 use crate::commercetools::model::Order;
-use crate::config::model::MissingProduct;
+use crate::config::model::{BackfillMode, MissingProduct};
 use crate::failure::{Class, Failure, Outcome, Skip, reject, skip};
 use crate::fluent::input::CreateOrderInput;
 use crate::fluent::operation;
 use crate::queue::{Message, Note};
 use crate::remote::Error;
+use crate::sync::attribute::{self, own};
 use crate::sync::connection;
 use crate::sync::customer;
 use crate::sync::order_lookup::Pair;
@@ -32,6 +33,9 @@ pub const SINCE: &str = "order.since";
 /// What an order needs to be read whole.
 const EXPAND: &[&str] =
     &["paymentInfo.payments[*]", "shippingInfo.shippingMethod", "shipping[*].shippingInfo.shippingMethod"];
+/// What is expanded only where configuration asks for it.
+const STATE: &str = "state";
+const SUPPLY_CHANNEL: &str = "lineItems[*].supplyChannel";
 
 /// After an unknown outcome: pauses between the looks before a second create (C 5.3). A write may
 /// become visible late.
@@ -40,6 +44,8 @@ const LOOKS: [Duration; 3] = [Duration::from_secs(2), Duration::from_secs(10), D
 #[derive(Debug, Deserialize)]
 struct Notice {
     id: String,
+    /// It comes from a back-fill.
+    backfill: Option<BackfillMode>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -48,63 +54,60 @@ struct Created {
     order: crate::fluent::model::Created,
 }
 
-/// `commercetools.order-created`: an order may have to be created in Fluent.
-///
-/// # Errors
-/// Skipped if it is out of scope, waiting if it is held.
-pub async fn receive(app: App, message: Message) -> Outcome {
-    let Notice { id } = message.payload()?;
-    let connection = connection(&app, &message)?;
-    if !connection.config.order.enabled {
-        return skip(Skip::Ignored, "Orders are switched off for this connection.");
-    }
-    let pair = Pair::load(&mut app.store().read().await?, message.connection(), &id).await?;
-    if pair.is_some_and(|pair| pair.mapping.fluent_id.is_some()) {
-        return skip(Skip::Ignored, "The order is in Fluent already.");
-    }
-    let order = read(&message, connection, &id).await?;
-    in_scope(&app, &message, connection, &order).await?;
-    let create = message.next("fluent.create-order", format!("{id}#create"));
-    message.then([create.subject(format!("order:{id}")).at_least(order.version).payload(json!({"id": id}))]);
-    message.tell(format!("order {} goes to Fluent", label(&order)));
-    Ok(())
-}
-
 /// `fluent.create-order`: makes sure that the order exists in Fluent, exactly once.
 ///
 /// # Errors
 /// Rejected with the sentences of C 5.7.
 pub async fn send(app: App, message: Message) -> Outcome {
-    let Notice { id } = message.payload()?;
+    let Notice { id, backfill } = message.payload()?;
     let connection = connection(&app, &message)?;
     let pair = Pair::load(&mut app.store().read().await?, message.connection(), &id).await?;
     if pair.as_ref().is_some_and(|pair| pair.mapping.fluent_id.is_some()) {
         message.unchanged();
         return Ok(());
     }
-    let order = read(&message, connection, &id).await?;
+    let Some(order) = read(&message, connection, &id).await? else {
+        return Err(inbox::missing(&app, &message, pair.as_ref(), &id).await?);
+    };
     // Once a create may have been sent, whether the order is in Fluent comes first.
-    if pair.is_none() {
-        in_scope(&app, &message, connection, &order).await?;
+    if pair.as_ref().is_none_or(|pair| pair.mapping.fluent_ref.is_none()) {
+        if is_cancelled(&order, &connection.config) {
+            return Err(inbox::never_sent(&message, &order, pair));
+        }
+        if backfill.is_none() {
+            in_scope(&app, connection, &order).await?;
+        }
     }
-    let step = Step { app: &app, message: &message, connection, order: &order };
+    let step = Step { app: &app, message: &message, connection, order: &order, backfill };
     step.run(pair).await
 }
 
-/// Reads the order as it is now, at least as new as it was announced.
-async fn read(message: &Message, connection: &Connection, id: &str) -> Result<Order, Failure> {
+/// Reads the order as it is now, at least as new as it was announced; `None` = commercetools does not have it.
+///
+/// # Errors
+/// As the client says.
+pub async fn read(message: &Message, connection: &Connection, id: &str) -> Result<Option<Order>, Failure> {
     let commercetools = connection.commercetools.on(message.call());
-    match commercetools.order::<Order>(id, EXPAND).await? {
+    match commercetools.order::<Order>(id, &expanded(connection)).await? {
         Some(order) if order.version < message.at_least() => {
             let sentence = format!("commercetools returns an older version of order {} than announced.", label(&order));
             Err(Failure::retry(Class::Stale, sentence))
         }
         Some(mut order) => {
             read_payments(message, connection, &mut order).await?;
-            Ok(order)
+            Ok(Some(order))
         }
-        None => Err(message.not_there_yet(format!("commercetools announced order {id} but does not return it."))),
+        None => Ok(None),
     }
+}
+
+/// The references to follow: each costs a lookup on the platform's side, and may need a scope.
+fn expanded(connection: &Connection) -> Vec<&'static str> {
+    let config = &connection.config;
+    let by_state = !config.order.hold_until_states.is_empty() || !config.order_cancel.state_keys.is_empty();
+    let state = by_state.then_some(STATE);
+    let channel = config.order.pickup.from_supply_channel.then_some(SUPPLY_CHANNEL);
+    EXPAND.iter().copied().chain(state).chain(channel).collect()
 }
 
 /// Where a payment was not expanded, the reason shows when it is read by itself: a scope that lacks
@@ -120,8 +123,18 @@ async fn read_payments(message: &Message, connection: &Connection, order: &mut O
     Ok(())
 }
 
+/// Is the order cancelled: by its state, or by a workflow state that says so?
+pub fn is_cancelled(order: &Order, config: &crate::config::model::Connection) -> bool {
+    let keys = &config.order_cancel.state_keys;
+    order.order_state.as_deref() == Some("Cancelled")
+        || state_key(order).is_some_and(|key| keys.iter().any(|cancelled| cancelled == key))
+}
+
 /// Is this order for us, and ready to go?
-async fn in_scope(app: &App, message: &Message, connection: &Connection, order: &Order) -> Outcome {
+///
+/// # Errors
+/// Skipped if it is not, waiting if it is held.
+pub async fn in_scope(app: &App, connection: &Connection, order: &Order) -> Outcome {
     let (config, name) = (&connection.config.order, label(order));
     let store = order.store.as_ref().map_or("", |store| store.key.as_str());
     let stores = &connection.config.stores;
@@ -148,26 +161,19 @@ async fn in_scope(app: &App, message: &Message, connection: &Connection, order: 
             sentence: format!("Order {name} waits until its payment state is {}.", hold.join(" or ")),
         });
     }
-    let hold = &config.hold_until_states;
-    if !hold.is_empty() && !has_state(message, connection, order, hold).await? {
+    let states = &config.hold_until_states;
+    if !states.is_empty() && !state_key(order).is_some_and(|key| states.iter().any(|state| state == key)) {
         return Err(Failure::Waiting {
             key: format!("state:{}", order.id),
-            sentence: format!("Order {name} waits until its state is {}.", hold.join(" or ")),
+            sentence: format!("Order {name} waits until its state is {}.", states.join(" or ")),
         });
     }
     Ok(())
 }
 
-/// Is the order's workflow State one of these keys? The order names it by its id only.
-async fn has_state(
-    message: &Message,
-    connection: &Connection,
-    order: &Order,
-    keys: &[String],
-) -> Result<bool, Failure> {
-    let Some(id) = order.state.as_ref().and_then(|state| state.id.as_ref()) else { return Ok(false) };
-    let states = connection.commercetools.on(message.call()).order_states().await?;
-    Ok(states.iter().any(|state| state.id == *id && keys.contains(&state.key)))
+/// Key of the workflow state, where it was expanded.
+fn state_key(order: &Order) -> Option<&str> {
+    order.state.as_ref()?.obj.as_ref()?.key.as_deref()
 }
 
 /// From when on orders are taken: configured, else since this connection first started.
@@ -187,28 +193,44 @@ struct Step<'a> {
     message: &'a Message,
     connection: &'a Connection,
     order: &'a Order,
+    backfill: Option<BackfillMode>,
 }
 
 impl Step<'_> {
     async fn run(&self, pair: Option<Pair>) -> Outcome {
         let config = &self.connection.config;
-        let first = pair.is_none();
+        let first = pair.as_ref().is_none_or(|pair| pair.mapping.fluent_ref.is_none());
         let mut pair = pair.unwrap_or_else(|| Pair::new(&config.name, &self.order.id));
-        let name = pair.mapping.fluent_ref.clone().unwrap_or_else(|| reference(self.order, config));
         // What cannot be mapped is found before anything is created for it.
-        let mut mapped = to_fluent_as(self.order, &name, "", config)?;
+        let mut mapped = match &pair.mapping.fluent_ref {
+            Some(name) => to_fluent_as(self.order, name, "", config)?,
+            None => to_fluent(self.order, "", config)?,
+        };
+        let name = mapped.input.reference.clone();
         self.note(&mapped.notes);
-        let names = if first { references(self.order, config) } else { vec![name.clone()] };
+        let names = if first { references(self.order, &mapped.input.kind, config) } else { vec![name.clone()] };
         if let Some(existing) = adopt::find(self.message, self.connection, &names, self.order, &mapped.input).await? {
-            return self.adopt(pair, existing).await;
-        }
-        if !first {
-            in_scope(self.app, self.message, self.connection, self.order).await?;
+            return self.adopt(pair, existing, &mapped).await;
         }
         self.wait_for_late_writes(&pair)?;
+        if !first {
+            if is_cancelled(self.order, config) {
+                return Err(inbox::never_sent(self.message, self.order, Some(pair)));
+            }
+            if self.backfill.is_none() {
+                in_scope(self.app, self.connection, self.order).await?;
+            }
+        }
+        if self.backfill == Some(BackfillMode::AdoptOnly) {
+            let sentence = format!("Order {} is not in Fluent; back-fill only adopts.", label(self.order));
+            return skip(Skip::Ignored, sentence);
+        }
         self.remember_reference(&mut pair, &name, &mapped).await?;
         mapped.input.customer.id = self.customer().await?;
         self.products(&mapped).await?;
+        if self.backfill.is_some() {
+            mapped.input.attributes.push(attribute::typed(own(config, "Backfilled"), "BOOLEAN", true));
+        }
         let fluent = self.connection.fluent.on(self.message.call());
         let created: Result<Created, Error> = fluent.run(&operation::CREATE_ORDER, json_input(&mapped.input)).await;
         match created {
@@ -226,7 +248,7 @@ impl Step<'_> {
             Err(error) if matches!(error.code.as_str(), "C0121E" | "C0123E") => {
                 let names = [name];
                 match adopt::find(self.message, self.connection, &names, self.order, &mapped.input).await? {
-                    Some(existing) => self.adopt(pair, existing).await,
+                    Some(existing) => self.adopt(pair, existing, &mapped).await,
                     // It may not be visible yet; after several looks in a row it is something else.
                     None if error.code == "C0123E" && self.looked_before() => reject(taken(&mapped.input, &error)),
                     None => Err(Failure::retry(Class::Stale, error.sentence)),
@@ -284,9 +306,10 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// A ref is stored before the first call and never recomputed (D-1).
+    /// A ref is stored before the first call and never recomputed (D-1); so is what that call tells.
     async fn remember_reference(&self, pair: &mut Pair, reference: &str, mapped: &Mapped) -> Outcome {
-        if pair.mapping.fluent_ref.is_some() {
+        let told = Some(Told::of(&mapped.input)?);
+        if pair.mapping.fluent_ref.is_some() && pair.extra.told == told {
             return Ok(());
         }
         pair.mapping.fluent_ref = Some(reference.to_owned());
@@ -294,6 +317,8 @@ impl Step<'_> {
         pair.mapping.commercetools_version = self.order.version;
         pair.mapping.state = "absent".into();
         pair.extra.kind = Some(mapped.input.kind.clone());
+        pair.extra.told = told;
+        pair.extra.cancelled_before_send = false;
         let row = pair.row(self.message);
         let write = self
             .app
@@ -333,9 +358,20 @@ impl Step<'_> {
         Ok(())
     }
 
-    /// Takes over an order that is in Fluent already, and adds the transactions it lacks.
-    async fn adopt(&self, pair: Pair, existing: adopt::Existing) -> Outcome {
+    /// Takes over an order that is in Fluent already, and adds the transactions it lacks. What it was told is what an
+    /// earlier try of ours told, else what would be told now.
+    async fn adopt(&self, mut pair: Pair, existing: adopt::Existing, mapped: &Mapped) -> Outcome {
         let sent = adopt::add_transactions(self.message, self.connection, self.order, &existing).await?;
+        let now = Told::of(&mapped.input)?;
+        let before = pair.extra.told.get_or_insert_with(|| now.clone());
+        if !now.news(before).is_empty() {
+            let changed = self.message.next("commercetools.order-changed", format!("{}@adopted", self.message.key()));
+            let changed = changed.subject(format!("order:{}", self.order.id));
+            self.message.then([changed.payload(json!({"id": self.order.id}))]);
+        }
+        pair.extra.kind = Some(existing.kind.clone());
+        pair.extra.items = existing.item_ids();
+        pair.extra.choices = existing.choice_ids();
         self.done(pair, &existing.id, &existing.reference, sent.into_iter().collect());
         self.message.adopted();
         Ok(())
@@ -350,20 +386,13 @@ impl Step<'_> {
         pair.mapping.state = "active".into();
         pair.extra.unknown_since = None;
         let row = pair.row(self.message);
-        let transactions: BTreeSet<String> = transactions.into_iter().collect();
-        let (connection, message) = (self.connection.config.name.clone(), self.message.id());
-        self.message.with(move |tx| {
-            Box::pin(async move {
-                tx.put_mapping(&row).await?;
-                for transaction in transactions {
-                    let mut sent = crate::store::Mapping::new(&connection, "transaction", &transaction);
-                    sent.fluent_ref = Some(transaction);
-                    sent.last_message = Some(message);
-                    tx.put_mapping(&sent).await?;
-                }
-                Ok(())
-            })
-        });
+        self.message.with(move |tx| Box::pin(async move { tx.put_mapping(&row).await }));
+        transaction::remember(self.message, self.connection, transactions.into_iter().collect());
+        if is_cancelled(self.order, &self.connection.config) && self.connection.config.order_cancel.enabled {
+            let cancel = self.message.next("fluent.cancel-order", format!("{}#cancel", self.order.id));
+            let cancel = cancel.subject(format!("order:{}", self.order.id));
+            self.message.then([cancel.payload(json!({"id": self.order.id}))]);
+        }
         if self.connection.config.order_link.enabled {
             let update = Update { order_id: self.order.id.clone(), fluent_order_id: fluent_id.to_owned() };
             let link = self.message.next("commercetools.update-order", format!("link@{}", self.message.key()));

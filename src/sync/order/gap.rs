@@ -50,7 +50,7 @@ pub async fn fill(app: App, message: Message) -> Outcome {
     };
     let count = found.len();
     message.then(found.into_iter().map(|row| heard(&message, connection, row, |key| key)));
-    let reread = message.polled("commercetools.order-created", format!("{id}@{first}-{number}"));
+    let reread = message.polled("commercetools.order-changed", format!("{id}@{first}-{number}"));
     message.then([reread.subject(format!("order:{id}")).payload(json!({"id": id}))]);
     let sentence = format!(
         "Messages {first} to {} of order {id} did not reach us; {count} were read from commercetools.",

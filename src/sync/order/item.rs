@@ -6,8 +6,9 @@
 use serde_json::{Map, Value};
 
 use super::amounts::{Amounts, Row};
-use super::{REF, label};
-use crate::commercetools::model::{CustomLineItem, LineItem, Money, Order, TaxRate};
+use super::delivery::{Deliveries, Part};
+use super::{REF, choice, label};
+use crate::commercetools::model::{CustomLineItem, LineItem, MethodTaxRate, Money, Order, TaxRate};
 use crate::config::model::Connection;
 use crate::failure::Failure;
 use crate::fluent::input::{AttributeInput, CreateOrderItemWithOrderInput};
@@ -20,18 +21,22 @@ pub fn any(order: &Order, connection: &Connection) -> bool {
     !order.line_items.is_empty() || order.custom_line_items.iter().any(|line| product_ref(line, connection).is_some())
 }
 
-/// All items: the lines, then the custom lines that stand for a product.
+/// All items: the lines (each part of a split one), then the custom lines that stand for a product.
 ///
 /// # Errors
 /// Rejected if a line has no SKU, or its SKU, quantity or price cannot be sent.
 pub fn items(
     order: &Order,
+    deliveries: &Deliveries<'_>,
+    reference: &str,
     amounts: &Amounts,
     connection: &Connection,
     chain: &[&str],
 ) -> Result<Vec<CreateOrderItemWithOrderInput>, Failure> {
-    let sender = Sender { order, amounts, connection, chain };
-    let lines = order.line_items.iter().enumerate().map(|(at, line)| sender.line(at, line));
+    let sender = Sender { order, deliveries, reference, amounts, connection, chain };
+    let parts = order.line_items.iter().zip(&deliveries.lines).enumerate();
+    let parts = parts.flat_map(|(at, (line, parts))| parts.iter().enumerate().map(move |part| (at, line, part)));
+    let lines = parts.map(|(at, line, part)| sender.line(at, line, part));
     let custom_lines = order.custom_line_items.iter().enumerate().filter_map(|(at, line)| {
         let product_ref = product_ref(line, connection)?;
         Some(sender.custom_line(at, line, product_ref))
@@ -60,7 +65,7 @@ pub fn entries(order: &Order, amounts: &Amounts, connection: &Connection, chain:
 }
 
 /// The product a custom line stands for; a negative one never does.
-fn product_ref<'a>(line: &CustomLineItem, connection: &'a Connection) -> Option<&'a str> {
+pub fn product_ref<'a>(line: &CustomLineItem, connection: &'a Connection) -> Option<&'a str> {
     let negative = is_negative(&line.money) || is_negative(&line.total_price);
     let product_ref = connection.order.custom_line_item_product_refs.get(&line.slug)?;
     (!negative).then_some(product_ref)
@@ -73,6 +78,9 @@ fn is_negative(money: &Money) -> bool {
 /// What every item of an order needs to know.
 struct Sender<'a> {
     order: &'a Order,
+    deliveries: &'a Deliveries<'a>,
+    /// Of the order.
+    reference: &'a str,
     amounts: &'a Amounts,
     connection: &'a Connection,
     chain: &'a [&'a str],
@@ -81,6 +89,9 @@ struct Sender<'a> {
 /// What line items and custom line items have in common.
 struct Source<'a> {
     id: &'a str,
+    reference: String,
+    /// Where it belongs.
+    group: usize,
     product_ref: &'a str,
     quantity: i64,
     list_price: &'a Money,
@@ -90,7 +101,12 @@ struct Source<'a> {
 }
 
 impl Sender<'_> {
-    fn line(&self, at: usize, line: &LineItem) -> Result<CreateOrderItemWithOrderInput, Failure> {
+    fn line(
+        &self,
+        at: usize,
+        line: &LineItem,
+        (number, part): (usize, &Part),
+    ) -> Result<CreateOrderItemWithOrderInput, Failure> {
         let Some(sku) = present(line.variant.sku.as_deref()) else {
             return Err(Failure::rejected(format!("Line {} of order {} has no SKU.", line.id, label(self.order))));
         };
@@ -103,11 +119,16 @@ impl Sender<'_> {
         }
         self.item(Source {
             id: &line.id,
+            reference: match self.deliveries.lines[at].len() {
+                1 => line.id.clone(),
+                _ => format!("{}:{}", line.id, number + 1),
+            },
+            group: part.group,
             product_ref: sku,
-            quantity: line.quantity,
+            quantity: part.quantity,
             list_price: &line.price.value,
-            tax_rate: line.tax_rate.as_ref(),
-            row: self.amounts.line(at),
+            tax_rate: self.tax_rate(&line.per_method_tax_rate, part.group).or(line.tax_rate.as_ref()),
+            row: self.amounts.line(at, number),
             attributes,
         })
     }
@@ -124,10 +145,14 @@ impl Sender<'_> {
         }
         self.item(Source {
             id: &line.id,
+            reference: line.id.clone(),
+            group: self.deliveries.custom_lines[at],
             product_ref,
             quantity: line.quantity,
             list_price: &line.money,
-            tax_rate: line.tax_rate.as_ref(),
+            tax_rate: self
+                .tax_rate(&line.per_method_tax_rate, self.deliveries.custom_lines[at])
+                .or(line.tax_rate.as_ref()),
             row: self.amounts.custom_line(at),
             attributes,
         })
@@ -152,9 +177,13 @@ impl Sender<'_> {
         let (amounts, row) = (self.amounts, source.row);
         let list_price = amounts.list_price(source.list_price, source.tax_rate);
         Ok(CreateOrderItemWithOrderInput {
-            reference: source.id.to_owned(),
+            reference: source.reference,
             product_ref: source.product_ref.to_owned(),
             product_catalogue_ref: self.connection.fluent.product_catalogue.reference.clone(),
+            fulfilment_choice_ref: self
+                .deliveries
+                .is_multi()
+                .then(|| choice::reference(self.order, self.reference, source.group)),
             quantity,
             price: list_price.map_err(|error| error.reject(&subject))?,
             paid_price: amounts.price_of_one(row, quantity).map_err(|error| error.reject(&subject))?,
@@ -165,6 +194,12 @@ impl Sender<'_> {
             currency: amounts.currency.to_string(),
             attributes: source.attributes,
         })
+    }
+
+    /// The rate of the shipping method that a group goes by, if the line has one.
+    fn tax_rate<'r>(&self, rates: &'r [MethodTaxRate], group: usize) -> Option<&'r TaxRate> {
+        let key = self.deliveries.groups[group].key?;
+        rates.iter().find(|rate| rate.shipping_method_key == key)?.tax_rate.as_ref()
     }
 
     /// By the name of the rate, else by its country.

@@ -128,8 +128,15 @@ impl Poll<'_> {
             let ids: Vec<String> = page.results.iter().map(|row| row.id.clone()).collect();
             let known = self.app.store().read().await?.transferred(self.message.connection(), KIND, &ids).await?;
             walked.changed += page.results.iter().filter(|row| changed(row, &known)).count();
-            let news = page.results.iter().filter(|row| self.is_new(row, &known));
-            let news = news.map(|row| self.created(row, &window)).collect();
+            let news = page.results.iter().filter_map(|row| {
+                let route = match known.get(&row.id) {
+                    Some(_) if changed(row, &known) => "commercetools.order-changed",
+                    None if self.is_new(row) => "commercetools.order-created",
+                    _ => return None,
+                };
+                Some(self.found(route, row, &window))
+            });
+            let news = news.collect();
             let last = page.results.last().map(|row| (&row.last_modified_at, &row.id));
             let next = after(last, page.results.len(), limit);
             let more = next.is_some();
@@ -176,16 +183,15 @@ impl Poll<'_> {
         page(&self.commercetools, collection, filter, window, limit).await
     }
 
-    /// Not in Fluent yet, and for us to bring there.
-    fn is_new(&self, row: &Row, known: &HashMap<String, i64>) -> bool {
+    /// For us to bring to Fluent?
+    fn is_new(&self, row: &Row) -> bool {
         let created = row.created_at.as_deref().and_then(clock::parse_rfc3339);
-        let is_old = created.zip(self.since).is_some_and(|(created, since)| created < since);
-        !is_old && !known.contains_key(&row.id)
+        created.zip(self.since).is_none_or(|(created, since)| created >= since)
     }
 
-    fn created(&self, row: &Row, window: &Window<'_>) -> Found {
+    fn found(&self, route: &'static str, row: &Row, window: &Window<'_>) -> Found {
         let (id, key) = (&row.id, window.key(format!("{}#{}", row.id, row.version)));
-        let draft = self.message.polled("commercetools.order-created", key);
+        let draft = self.message.polled(route, key);
         let draft = draft.subject(format!("order:{id}")).at_least(row.version).payload(json!({"id": id}));
         Found { at: clock::parse_rfc3339(&row.last_modified_at).unwrap_or(window.to), draft, counts: true }
     }

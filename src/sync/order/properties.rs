@@ -25,6 +25,27 @@ struct Books {
     discount: Option<(i64, i64)>,
     /// By how much the order misses its rows, in per cent of what is tolerated.
     apart: i64,
+    way: Way,
+}
+
+/// How the order is delivered; the number says how many per cent of each line go to the second place.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Home,
+    Pickup,
+    /// Two addresses of one shipping: prices of parts are not told.
+    Addresses(i64),
+    /// Two of three shippings, with prices of parts; the third one has a price and no line.
+    Methods(i64),
+}
+
+fn way() -> impl Strategy<Value = Way> {
+    prop_oneof![
+        Just(Way::Home),
+        Just(Way::Pickup),
+        (0i64..=100).prop_map(Way::Addresses),
+        (0i64..=100).prop_map(Way::Methods),
+    ]
 }
 
 fn books() -> impl Strategy<Value = Books> {
@@ -37,14 +58,16 @@ fn books() -> impl Strategy<Value = Books> {
         prop::option::of(row()),
         prop::option::of((0i64..=1000, 0i64..=1000)),
         -100i64..=100,
+        way(),
     )
-        .prop_map(|(digits, lines, custom_lines, shipping, discount, apart)| Books {
+        .prop_map(|(digits, lines, custom_lines, shipping, discount, apart, way)| Books {
             digits,
             lines,
             custom_lines,
             shipping,
             discount,
             apart,
+            way,
         })
 }
 
@@ -68,8 +91,64 @@ impl Books {
         (net - net_off + apart, tax - tax_off)
     }
 
+    /// One minor unit per row; a split line has two, and so has a shipping in two parts.
     fn tolerated(&self) -> i64 {
-        i64::try_from(self.rows().len()).unwrap()
+        let split = self.lines.iter().filter(|(_, _, quantity)| !matches!(self.parts(*quantity), (0, _) | (_, 0)));
+        let shipping = matches!(self.way, Way::Methods(_)) && self.shipping.is_some();
+        i64::try_from(self.rows().len() + split.count()).unwrap() + i64::from(shipping)
+    }
+
+    /// How many pieces of a line go to the first and to the second place.
+    fn parts(&self, quantity: i64) -> (i64, i64) {
+        let second = match self.way {
+            Way::Home | Way::Pickup => 0,
+            Way::Addresses(share) | Way::Methods(share) => quantity * share / 100,
+        };
+        (quantity - second, second)
+    }
+
+    /// Puts the order on its way.
+    fn deliver(&self, order: &mut Value) {
+        let address = |key: &str| json!({"key": key, "country": "DE"});
+        let pickup = json!({"fields": {"flPickupLocationRef": "LOC"}});
+        match self.way {
+            Way::Home => {}
+            Way::Pickup => order["custom"] = pickup,
+            Way::Addresses(_) => {
+                order["shippingAddress"] = address("a");
+                order["itemShippingAddresses"] = json!([address("a"), address("b")]);
+            }
+            Way::Methods(_) => {
+                let (net, tax, _) = self.shipping.unwrap_or_default();
+                let info = |net: i64, tax: i64| {
+                    self.shipping.map(|_| {
+                        json!({"shippingMethodName": "x", "price": self.money(net), "taxedPrice": self.taxed(net, tax)})
+                    })
+                };
+                order["shippingMode"] = "Multiple".into();
+                order["shippingInfo"] = Value::Null;
+                order["shipping"] = json!([
+                    {"shippingKey": "a", "shippingAddress": address("a"), "shippingInfo": info(net / 2, tax / 3)},
+                    {"shippingKey": "b", "shippingAddress": address("b"), "shippingCustomFields": pickup},
+                    {"shippingKey": "c", "shippingInfo": info(net - net / 2, tax - tax / 3)},
+                ]);
+            }
+        }
+        for ((net, tax, quantity), line) in self.lines.iter().zip(order["lineItems"].as_array_mut().unwrap()) {
+            let (first, second) = self.parts(*quantity);
+            let target =
+                |key: &str, quantity: i64| json!({"addressKey": key, "shippingMethodKey": key, "quantity": quantity});
+            if matches!(self.way, Way::Addresses(_) | Way::Methods(_)) {
+                line["shippingDetails"] = json!({"targets": [target("a", first), target("b", second)], "valid": true});
+            }
+            if matches!(self.way, Way::Methods(_)) {
+                let portion =
+                    |key: &str, net, tax| json!({"shippingMethodKey": key, "taxedPrice": self.taxed(net, tax)});
+                let first = if second == 0 { (*net, *tax) } else { (net / 3, tax / 5) };
+                line["taxedPricePortions"] =
+                    json!([portion("a", first.0, first.1), portion("b", net - first.0, tax - first.1)]);
+            }
+        }
     }
 
     fn money(&self, amount: i64) -> Value {
@@ -97,7 +176,7 @@ impl Books {
             })
         });
         let (net_off, tax_off) = self.discounted();
-        read(&json!({
+        let mut order = json!({
             "id": "o", "version": 1, "totalPrice": self.money(net + tax), "taxedPrice": self.taxed(net, tax),
             "lineItems": lines.collect::<Vec<_>>(), "customLineItems": custom.collect::<Vec<_>>(),
             "shippingAddress": {"country": "DE"},
@@ -108,7 +187,9 @@ impl Books {
                 "discountedAmount": self.money(net_off + tax_off), "discountedNetAmount": self.money(net_off),
                 "discountedGrossAmount": self.money(net_off + tax_off)
             }))
-        }))
+        });
+        self.deliver(&mut order);
+        read(&order)
     }
 }
 
@@ -129,15 +210,39 @@ fn shown(input: &Value) -> (i128, i128) {
     let named = |name: &str| attributes.iter().find(|attribute| attribute["name"] == name).map(|found| &found["value"]);
     let entries = named("commercetoolsCustomLineItems").and_then(Value::as_array).into_iter().flatten();
     let rows = items.chain(entries).map(|row| (number(&row["totalPrice"]), number(&row["totalTaxPrice"])));
-    let choice = &input["fulfilmentChoice"];
-    let shipping = (number(&choice["fulfilmentPrice"]), number(&choice["fulfilmentTaxPrice"]));
+    let shipping = choices(input).into_iter();
+    let shipping = shipping.map(|choice| (number(&choice["fulfilmentPrice"]), number(&choice["fulfilmentTaxPrice"])));
     let rounding = named("commercetoolsRoundingDifference").map_or(0, number);
-    rows.chain([shipping, (rounding, 0)]).fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1))
+    rows.chain(shipping).chain([(rounding, 0)]).fold((0, 0), |sum, row| (sum.0 + row.0, sum.1 + row.1))
+}
+
+/// The one choice of an order, or the several.
+fn choices(input: &Value) -> Vec<&Value> {
+    match input["fulfilmentChoices"].as_array() {
+        Some(several) => several.iter().collect(),
+        None => vec![&input["fulfilmentChoice"]],
+    }
+}
+
+/// What of each line is ordered, and whether every item belongs to a choice where there are several.
+fn check_pieces(books: &Books, input: &Value) {
+    let (items, choices) = (input["items"].as_array().unwrap(), choices(input));
+    for (at, (_, _, quantity)) in books.lines.iter().enumerate() {
+        let of_line = items.iter().filter(|item| item["productRef"] == format!("SKU-{at}"));
+        assert_eq!(of_line.map(|item| item["quantity"].as_i64().unwrap()).sum::<i64>(), *quantity);
+    }
+    for item in items {
+        let named = choices.iter().filter(|choice| choice["ref"] == item["fulfilmentChoiceRef"]).count();
+        assert_eq!(named, usize::from(choices.len() > 1), "{item}");
+    }
+    let kind = input["type"].as_str().unwrap();
+    assert_eq!(choices.len() > 1, kind == "MULTI");
+    for choice in choices {
+        assert_ne!(choice["deliveryAddress"].is_null(), choice["pickupLocationRef"].is_null(), "{choice}");
+    }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
-
     #[test]
     fn what_the_order_shows_adds_up_to_its_total(books in books()) {
         let connection = connection(&json!({"order": {"custom_line_item_product_refs": {"wrap": "WRAP"}}}));
@@ -152,6 +257,7 @@ proptest! {
                 prop_assert_eq!(number(&input["totalPrice"]), i128::from(net) * unit);
                 prop_assert_eq!(number(&input["totalTaxPrice"]), i128::from(tax) * unit);
                 prop_assert_eq!(shown(&input), (i128::from(net) * unit, i128::from(tax) * unit));
+                check_pieces(&books, &input);
                 for item in input["items"].as_array().unwrap() {
                     // The price of one is rounded at the fourth decimal at most.
                     let quantity = i128::from(item["quantity"].as_i64().unwrap());
@@ -195,7 +301,8 @@ fn map_in_every_way(order: &Order) {
         json!({"order": {"price_basis": "gross", "total_check": "off", "total_discount": "attribute"}}),
         json!({"order": {"total_check": "warn", "country": "name", "send_delivery_window": true,
             "custom_line_item_product_refs": {"gift-wrap": "WRAP"}, "street_number": "before",
-            "transaction_states": ["Success", "Failure"],
+            "transaction_states": ["Success", "Failure"], "pickup": {"from_supply_channel": true},
+            "shipping_methods": {"dhl": {"order_type": "CC", "pickup_location_ref": "LOC"}},
             "attributes": [{"from": "lineItems.0.price", "to": "x", "type": "STRING"}]}, "money": {"unit_scale": 12}}),
     ] {
         let connection = connection(&policy);

@@ -197,31 +197,6 @@ fn orders_that_cannot_be_sent_are_refused_in_words() {
 }
 
 #[test]
-fn only_home_deliveries_to_one_address_are_sent() {
-    let sentence =
-        "Order 20001 is click and collect or has several deliveries; this version sends home deliveries only.";
-    let to = |key: &str| json!({"shippingDetails": {"targets": [{"addressKey": key, "quantity": 1}], "valid": true}});
-    let office = json!([{"key": "office", "city": "Hamburg", "country": "DE"}]);
-    let pickup = json!({"fields": {"flPickupLocationRef": "LOC-1"}});
-    for changes in [
-        json!({"shippingMode": "Multiple"}),
-        json!({"custom": pickup}),
-        json!({"shippingCustomFields": pickup}),
-        json!({"lineItems": [{"custom": pickup}]}),
-        json!({"lineItems": [to("office"), to("home")], "itemShippingAddresses": office}),
-        json!({"lineItems": [to("office")], "itemShippingAddresses": office}),
-    ] {
-        assert_eq!(refusal(changes.clone(), json!({})), sentence, "{changes}");
-    }
-    let home = input(json!({"lineItems": [to("home")]}), json!({}));
-    assert_eq!(home["fulfilmentChoice"]["deliveryAddress"]["city"], "Berlin");
-    let lines = json!([to("office"), to("office")]);
-    let office = input(json!({"lineItems": lines, "itemShippingAddresses": office}), json!({}));
-    assert_eq!(office["fulfilmentChoice"]["deliveryAddress"]["city"], "Hamburg");
-    assert_eq!(office["fulfilmentChoice"]["deliveryEmail"], "ada@example.com");
-}
-
-#[test]
 fn a_custom_line_is_an_item_only_by_configuration_and_never_if_negative() {
     let overrides = json!({"order": {"custom_line_item_product_refs": {"gift-wrap": "WRAP", "deposit": "DEPOSIT"}}});
     let both = input(json!({}), overrides.clone());
@@ -242,13 +217,14 @@ fn a_custom_line_is_an_item_only_by_configuration_and_never_if_negative() {
 #[test]
 fn refs_follow_the_pattern_and_stay_within_their_limit() {
     let referred = |changes: Value, pattern: &str| {
-        reference(&order(&changes), &connection(&json!({"order": {"ref_pattern": pattern, "types": {"HD": "HOME"}}})))
+        let connection = connection(&json!({"order": {"ref_pattern": pattern, "types": {"HD": "HOME"}}}));
+        reference(&order(&changes), &connection.order.types.hd, &connection)
     };
     assert_eq!(referred(json!({}), "{store}-{type}-{order_number}"), "de-HOME-20001");
     let id = "5b2c9a70-0000-4000-8000-00000000a001";
     assert_eq!(referred(json!({"orderNumber": null}), "{type}_{order_number}"), format!("HOME_{id}"));
     assert_eq!(referred(json!({"orderNumber": "9".repeat(96)}), "{type}_{order_number}"), format!("HOME_{id}"));
-    let all = references(&order(&json!({})), &connection(&json!({})));
+    let all = references(&order(&json!({})), "HD", &connection(&json!({})));
     assert_eq!(all, ["HD_20001".to_owned(), format!("HD_{id}"), "20001".to_owned(), id.to_owned()]);
 }
 
@@ -257,16 +233,16 @@ fn a_remembered_ref_is_kept_and_refs_made_from_it_fit() {
     let long = "R".repeat(95);
     let mapped = to_fluent_as(&order(&json!({})), &long, "4711", &connection(&json!({}))).unwrap();
     assert_eq!(mapped.input.reference, long);
-    let choice = mapped.input.fulfilment_choice;
+    let choice = mapped.input.fulfilment_choice.unwrap();
     assert_eq!(choice.reference, "5b2c9a70-0000-4000-8000-00000000a001-1");
-    assert_eq!(choice.delivery_address.reference, "5b2c9a70-0000-4000-8000-00000000a001-1-address");
+    assert_eq!(choice.delivery_address.unwrap().reference, "5b2c9a70-0000-4000-8000-00000000a001-1-address");
 }
 
 #[test]
 fn long_texts_are_cut_and_counted() {
     let changes = json!({"shippingAddress": {"additionalAddressInfo": "ü".repeat(300), "city": "c".repeat(256)}});
     let mapped = mapped(changes, json!({})).unwrap();
-    assert_eq!(mapped.input.fulfilment_choice.delivery_instruction.unwrap().chars().count(), 250);
+    assert_eq!(mapped.input.fulfilment_choice.unwrap().delivery_instruction.unwrap().chars().count(), 250);
     assert_eq!(mapped.notes.cuts, [("city", 1), ("deliveryInstruction", 1)].into());
 }
 

@@ -111,9 +111,9 @@ impl Axis for ShipmentState {
         let Some(from) = from else { return true };
         match (from, self) {
             (Self::Delivered | Self::Canceled, _) => false,
-            (_, Self::Canceled) => rank(from) < rank(Self::Partial),
+            (_, Self::Canceled) => from.rank() < Self::Partial.rank(),
             (Self::Backorder, Self::Delayed) | (Self::Delayed, Self::Backorder) => true,
-            _ => rank(self) > rank(from),
+            _ => self.rank() > from.rank(),
         }
     }
 
@@ -122,15 +122,18 @@ impl Axis for ShipmentState {
     }
 }
 
-/// Canceled is as final as Delivered; who may go there is decided before ranks are compared.
-fn rank(state: ShipmentState) -> u8 {
-    match state {
-        ShipmentState::Pending => 10,
-        ShipmentState::Backorder | ShipmentState::Delayed => 20,
-        ShipmentState::Ready => 30,
-        ShipmentState::Partial => 40,
-        ShipmentState::Shipped => 50,
-        ShipmentState::Delivered | ShipmentState::Canceled => 60,
+impl ShipmentState {
+    /// How far the shipment is. Canceled is as final as Delivered; who may go there is decided before
+    /// ranks are compared.
+    pub fn rank(self) -> u8 {
+        match self {
+            Self::Pending => 10,
+            Self::Backorder | Self::Delayed => 20,
+            Self::Ready => 30,
+            Self::Partial => 40,
+            Self::Shipped => 50,
+            Self::Delivered | Self::Canceled => 60,
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fluent_connector::clock::Clock;
-use fluent_connector::store::{Claimed, Ending, Error, Mapping, New, Put, Store, Urgency};
+use fluent_connector::store::{Claimed, Ending, Error, Mapping, MappingFilter, New, Put, Store, Urgency};
 use futures_util::FutureExt;
 use tokio::task::JoinSet;
 use uuid::Uuid;
@@ -14,7 +14,11 @@ use uuid::Uuid;
 use super::{Bench, message, of, on_route};
 use crate::database::{Database, START, on_both};
 
-on_both!(nothing_runs_twice_and_nothing_is_lost, two_daemons_that_put_the_same_do_not_block_each_other);
+on_both!(
+    nothing_runs_twice_and_nothing_is_lost,
+    two_daemons_that_put_the_same_do_not_block_each_other,
+    who_waits_while_the_pair_is_written_is_woken,
+);
 
 const SUBJECTS: usize = 200;
 const MESSAGES: usize = 4000;
@@ -113,12 +117,13 @@ async fn handle(store: Store, clock: Clock, watch: Arc<Watch>, claimed: Claimed,
         .write(Urgency::Urgent, move |tx| {
             async move {
                 tx.release(&claimed, (waits || retries).then_some(claimed.lead().id)).await?;
+                if waits {
+                    return tx.wait(&claimed, &format!("thing:{}", tries % 3), now, "", now).await;
+                }
                 let pair =
                     Mapping { fluent_id: Some("1".into()), ..Mapping::new("main", "thing", &(tries % 7).to_string()) };
                 tx.put_mapping(&pair).await?;
-                if waits {
-                    tx.wait(&claimed, &format!("thing:{}", tries % 3), now, "", now).await
-                } else if retries {
+                if retries {
                     tx.retry(&claimed, now, "network", "", now).await
                 } else {
                     tx.finish(&claimed, Ending::Done("written"), "", None).await
@@ -167,5 +172,39 @@ async fn two_daemons_that_put_the_same_do_not_block_each_other(database: Databas
         ended.unwrap().unwrap();
     }
     assert_eq!(bench.store.read().await.unwrap().active(START).await.unwrap(), 2000);
+    bench.balanced().await;
+}
+
+async fn who_waits_while_the_pair_is_written_is_woken(database: Database) {
+    const ROUNDS: usize = 100;
+    let bench = Bench::new(database.clone()).await;
+    let other = database.second(&bench.store, &bench.clock).await;
+    for round in 0..ROUNDS {
+        bench.put(of(&format!("s:{round}"), format!("m{round}"))).await;
+        let claimed = bench.one(Uuid::now_v7()).await;
+        let (key, late) = (format!("thing:{round}"), START + 600_000);
+        let wait = bench.write(move |tx| {
+            async move {
+                tx.release(&claimed, None).await?;
+                tx.wait(&claimed, &key, late, "", START).await
+            }
+            .boxed()
+        });
+        let pair = Mapping::new("main", "thing", &round.to_string());
+        let write = other.write(Urgency::Urgent, move |tx| async move { tx.put_mapping(&pair).await }.boxed());
+        let (waits, written) = match round % 2 {
+            0 => tokio::join!(wait, write),
+            _ => {
+                let (written, waits) = tokio::join!(write, wait);
+                (waits, written)
+            }
+        };
+        waits.and(written).unwrap();
+        assert_eq!(bench.one(Uuid::now_v7()).await.lead().key, format!("m{round}"), "it looks again at once");
+    }
+    assert_eq!(
+        bench.store.read().await.unwrap().mappings(&MappingFilter::default(), 1000).await.unwrap().len(),
+        ROUNDS
+    );
     bench.balanced().await;
 }
