@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::clock::Clock;
+use crate::cloud::Clouds;
 use crate::config::model::{self, BreakerMode};
 use crate::config::value::Pace;
 use crate::config::{self, Config};
@@ -22,6 +23,7 @@ struct Inner {
     clock: Clock,
     config: Config,
     pulses: Pulses,
+    clouds: Clouds,
     connections: BTreeMap<String, Connection>,
 }
 
@@ -57,7 +59,8 @@ impl App {
             let config = connection.clone();
             connections.insert(connection.name.clone(), Connection { config, commercetools, fluent });
         }
-        Ok(Self(Arc::new(Inner { store, clock, config, pulses: Pulses::default(), connections })))
+        let clouds = Clouds::new(&config, &clock)?;
+        Ok(Self(Arc::new(Inner { store, clock, config, pulses: Pulses::default(), clouds, connections })))
     }
 
     pub fn store(&self) -> &Store {
@@ -77,9 +80,15 @@ impl App {
         &self.0.pulses
     }
 
+    /// How the senders of the clouds are told from strangers.
+    pub fn clouds(&self) -> &Clouds {
+        &self.0.clouds
+    }
+
     /// Ends every call to a remote and lets none begin: who waits for one gets an error. For a stop.
     pub fn hang_up(&self) {
         self.connections().flat_map(Connection::remotes).for_each(|(_, remote)| remote.hang_up());
+        self.0.clouds.hang_up();
     }
 
     /// An enabled connection by name.

@@ -4,11 +4,13 @@
 //! everything that is wrong with its place; [`check()`] looks at what the values mean together.
 //! Secrets stay where they are until [`value::Secret::read`].
 
+pub mod aws;
 pub mod catalogue;
 mod check;
 mod environment;
 pub mod flows;
 pub mod fulfilment;
+pub mod intake;
 mod load;
 mod merge;
 pub mod model;

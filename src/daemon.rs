@@ -24,6 +24,7 @@ use crate::clock::{self, Clock};
 use crate::config::model::LogFormat;
 use crate::config::{self, Config, Sources};
 use crate::http::{Access, Closing, Peer, Surface};
+use crate::intake::sqs::Poller;
 use crate::queue::{Queue, Routes, Worker, schedule};
 use crate::store::{Options, Store, Urgency};
 use crate::sync::order::SINCE;
@@ -258,6 +259,12 @@ impl Daemon {
         let worker = Worker::new(self.queue.clone(), self.id);
         self.tasks.spawn(worker.run(self.leaving.clone(), drain));
         self.tasks.spawn(schedule(self.queue.clone(), self.leaving.clone()));
+        for (queue, client) in self.app.clouds().queues() {
+            for _ in 0..queue.pollers {
+                let poller = Poller::new(self.queue.clone(), queue.clone(), client.clone());
+                self.tasks.spawn(poller.run(self.leaving.clone()));
+            }
+        }
         self.serving.spawn(lease::heartbeat(self.app.clone(), self.id, self.ended.clone()));
         self.serving.spawn(incident::watch(self.app.clone(), self.ended.clone()));
         self.serving.spawn(limits::keep(self.app.clone(), self.ended.clone()));

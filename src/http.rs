@@ -10,6 +10,7 @@ mod body;
 mod closing;
 mod health;
 mod intake;
+mod origin;
 mod webhook;
 
 use std::collections::BTreeMap;
@@ -74,7 +75,14 @@ impl Surface {
             .route("/api/v1/fluent-connect/webhook/{connection}/{path_token}", post(webhook::receive_with_token))
             .layer(DefaultBodyLimit::max(webhook::BODY));
         let rest = Router::new()
-            .route("/intake/commercetools/plain/{connection}", post(intake::plain))
+            .route("/intake/commercetools/pubsub/{connection}", post(intake::pubsub::receive))
+            .route("/intake/commercetools/sns/{connection}", post(intake::sns::receive))
+            .route("/intake/commercetools/eventbridge/{connection}", post(intake::eventbridge::receive))
+            .route(
+                "/intake/commercetools/eventgrid/{connection}",
+                post(intake::eventgrid::receive).options(intake::eventgrid::shake_hands),
+            )
+            .route("/intake/commercetools/plain/{connection}", post(intake::plain::receive))
             .route("/healthz", get(health::alive))
             .route("/readyz", get(health::ready))
             .layer(DefaultBodyLimit::max(limits.body.0 as usize));
@@ -109,6 +117,7 @@ impl Surface {
             .layer(from_fn_with_state(limits.request_timeout.0, answer::in_time))
             .layer(CatchPanicLayer::custom(answer::panicked))
             .layer(from_fn(answer::dress))
+            .layer(from_fn_with_state(self.clone(), origin::believed))
             .layer(from_fn_with_state(self.clone(), attend))
             .with_state(self.clone())
     }

@@ -7,6 +7,7 @@
 pub mod app;
 pub mod cli;
 pub mod clock;
+pub mod cloud;
 pub mod commercetools;
 pub mod config;
 pub mod daemon;
@@ -14,6 +15,7 @@ pub mod demo;
 pub mod failure;
 pub mod fluent;
 pub mod http;
+pub mod intake;
 pub mod pulse;
 pub mod queue;
 pub mod remote;

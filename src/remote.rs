@@ -87,6 +87,8 @@ pub struct Answer {
     pub retry_after: Option<Duration>,
     /// The remote's clock (`Date` header).
     pub date: Option<Millis>,
+    /// How long the answer may be kept (`Cache-Control: max-age`).
+    pub max_age: Option<Duration>,
 }
 
 /// A call that did not succeed.
@@ -239,8 +241,9 @@ impl Remote {
         let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok());
         let date = header("date").and_then(clock::parse_http_date);
         let retry_after = header(RETRY_AFTER.as_str()).and_then(|text| retry_after(text, date));
+        let max_age = header("cache-control").and_then(max_age);
         let body = response.bytes().await?.to_vec();
-        Ok(Answer { status, body, retry_after, date })
+        Ok(Answer { status, body, retry_after, date, max_age })
     }
 
     fn lost(&self, operation: &str, write: bool, error: &reqwest::Error) -> Error {
@@ -329,9 +332,21 @@ fn retry_after(text: &str, date: Option<Millis>) -> Option<Duration> {
     }
 }
 
+fn max_age(text: &str) -> Option<Duration> {
+    let seconds = text.split(',').find_map(|directive| directive.trim().strip_prefix("max-age="))?;
+    seconds.parse().ok().map(Duration::from_secs)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn how_long_an_answer_may_be_kept_is_one_of_several_directives() {
+        assert_eq!(max_age("public, max-age=19845, must-revalidate"), Some(Duration::from_secs(19_845)));
+        assert_eq!(max_age("no-store"), None);
+        assert_eq!(max_age("max-age=soon"), None);
+    }
 
     #[test]
     fn retry_after_is_read_in_seconds_and_as_a_date() {

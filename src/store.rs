@@ -23,6 +23,7 @@ mod reclaim;
 mod retention;
 mod run;
 mod schedule;
+mod seen;
 mod setting;
 mod stock;
 mod tally;

@@ -9,7 +9,8 @@ use crate::failure::Skip;
 /// One notification, reduced to identities; the resource is read again anyway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notification {
-    pub project_key: String,
+    /// Events (imports, checkout) do not say it.
+    pub project_key: Option<String>,
     /// `order`, `payment`, `subscription` …
     pub resource_type: String,
     pub resource_id: String,
@@ -125,10 +126,13 @@ impl Notification {
             text(path).ok_or_else(|| format!("{} is missing", path.trim_start_matches('/').replace('/', ".")))
         };
         let kind = needed("/notificationType")?;
+        if kind == "Event" {
+            return Ok(Self::event(needed("/id")?, needed("/type")?, text("/resourceType").unwrap_or_default()));
+        }
         let message = kind == "Message";
         let version = platform.get(if message { "resourceVersion" } else { "version" });
         Ok(Self {
-            project_key: needed("/projectKey")?,
+            project_key: Some(needed("/projectKey")?),
             resource_type: needed("/resource/typeId")?,
             resource_id: needed("/resource/id")?,
             message_type: match message {
@@ -144,6 +148,29 @@ impl Notification {
             order_state: text("/orderState"),
             erases: platform.get("dataErasure").and_then(Value::as_bool).unwrap_or(false),
         })
+    }
+
+    /// Something about the platform itself, not about a resource that any route takes (A6).
+    fn event(id: String, message_type: String, resource_type: String) -> Self {
+        let resource_type = if resource_type.is_empty() { "event".to_owned() } else { resource_type };
+        Self {
+            project_key: None,
+            resource_type,
+            resource_id: id,
+            message_type,
+            sequence_number: None,
+            resource_version: 0,
+            client_id: None,
+            sku: None,
+            staged: false,
+            order_state: None,
+            erases: false,
+        }
+    }
+
+    /// Is it one of the numbered Messages of an order, so that a hole before it is proof of a loss (C 5.1)?
+    pub fn order_number(&self) -> Option<i64> {
+        self.sequence_number.filter(|_| self.resource_type == "order")
     }
 
     /// Unique per route: `<id>@<sequenceNumber>` of a message, `<id>#<version>` of a change (C 1.3).
@@ -347,6 +374,16 @@ mod tests {
             assert_eq!(subject("product", kind, false, false), "", "{kind}");
         }
         assert_eq!(subject("product", "ResourceUpdated", false, true), "commercetools.product-changed");
+    }
+
+    #[test]
+    fn an_event_of_the_platform_concerns_nobody() {
+        let event = json!({"notificationType": "Event", "id": "e-1", "type": "ImportUnresolved",
+                           "resourceType": "import-api", "data": {}, "createdAt": "2026-06-15T10:00:00.000Z"});
+        let read = Notification::read(event).unwrap();
+        assert_eq!((read.key().as_str(), read.project_key.as_deref()), ("e-1#0", None));
+        let Subject::Skip(Skip::Ignored, why) = read.subject(OURS) else { panic!("{read:?}") };
+        assert_eq!(why, "No route takes ImportUnresolved of import-api.");
     }
 
     #[test]

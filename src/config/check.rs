@@ -1,6 +1,7 @@
 //! What the values of a configuration mean together, without network (`surfaces.md` 1.4).
 
 mod connection;
+mod intake;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -36,7 +37,9 @@ async fn check_in(loaded: &Loaded, routes: &[&str], environment: Lookup<'_>) -> 
     findings.between_connections();
     for connection in &loaded.config.connections {
         connection::check(&mut findings, connection, routes);
+        intake::sources(&mut findings, connection);
     }
+    intake::check(&mut findings);
     findings.rest();
     findings.secrets(environment).await;
     let Findings { problems, warnings, .. } = findings;
@@ -223,11 +226,19 @@ impl Findings<'_> {
             let import = imports(connection).then(|| commercetools.import_url());
             [commercetools.api_url(), commercetools.auth_url(), fluent.base_url()].into_iter().chain(import)
         });
-        let mut urls = urls;
-        let remote = urls.find(|url| !http_url(url).is_some_and(|url| is_loopback(&url)));
-        if let Some(remote) = remote.filter(|_| is_fast) {
-            let sentence = format!("must be 1 unless every remote is on loopback, and {remote} is not");
-            self.problem("simulation.speed", sentence);
+        let queues = config.intake.sqs.iter().map(|queue| queue.endpoint.clone().unwrap_or(queue.queue_url.clone()));
+        let clouds = config.simulation.clouds.clone();
+        let remote =
+            urls.chain(queues).chain(clouds.clone()).find(|url| !http_url(url).is_some_and(|url| is_loopback(&url)));
+        if let Some(remote) = remote {
+            if is_fast {
+                let sentence = format!("must be 1 unless every remote is on loopback, and {remote} is not");
+                self.problem("simulation.speed", sentence);
+            }
+            if clouds.is_some() {
+                let sentence = format!("must be null unless it and every remote are on loopback, and {remote} is not");
+                self.problem("simulation.clouds", sentence);
+            }
         }
     }
 
@@ -242,6 +253,10 @@ impl Findings<'_> {
             secrets.push((path("fluent.password"), &fluent.password));
             secrets.push((path("fluent.client_secret"), &fluent.client_secret));
             secrets.extend(fluent.webhook.path_token.iter().map(|token| (path("fluent.webhook.path_token"), token)));
+        }
+        for queue in &config.intake.sqs {
+            let path = || format!("intake.sqs[{}].secret_access_key", queue.name);
+            secrets.extend(queue.secret_access_key.iter().map(|key| (path(), key)));
         }
         for (path, secret) in secrets {
             match (secret, config.security.allow_literal_secrets) {

@@ -40,6 +40,9 @@ pub(super) const IDENTITY: [&str; 11] = [
     "fluent.client_id",
 ];
 
+/// The same of an entry of `intake.sqs`.
+pub(super) const QUEUE_IDENTITY: [&str; 3] = ["name", "connection", "queue_url"];
+
 /// What the configuration is made of, besides the embedded defaults.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
@@ -81,19 +84,19 @@ impl Sources {
 /// Reads, merges and validates; every problem of every source is reported at once.
 pub fn load(sources: &Sources) -> Result<Loaded, Problems> {
     let schema = shape::of_config();
-    let (defaults, template) = defaults()?;
+    let (defaults, templates) = defaults()?;
     let mut layers = Layers { schema: &schema, operator: nothing(), problems: Problems::default(), complete: true };
     for file in files(sources, &mut layers.problems) {
         layers.lay_file(&file);
     }
     let ours = sources.environment.iter().filter(|(name, _)| name.starts_with(environment::PREFIX));
     for (variable, text) in ours {
-        let base = over_defaults(defaults.clone(), &template, layers.operator.clone(), &schema);
+        let base = over_defaults(defaults.clone(), &templates, layers.operator.clone(), &schema);
         layers.lay_variable(variable, text, &base);
     }
     let Layers { operator, mut problems, complete, .. } = layers;
     problems.0.extend(environment::collisions(&operator, &schema));
-    let tree = over_defaults(defaults, &template, operator, &schema);
+    let tree = over_defaults(defaults, &templates, operator, &schema);
     if complete {
         let found = unexplained(missing(&tree, &schema), &problems.0);
         problems.0.extend(found);
@@ -198,16 +201,31 @@ fn read(file: &Path) -> Result<String, Problem> {
     String::from_utf8(bytes).map_err(|_| problem("is not UTF-8 text".to_owned()))
 }
 
-/// The defaults without connections, and the template that lies under each of them.
-fn defaults() -> Result<(Node, Node), Problems> {
+/// What lies under each entry of a list whose entries have defaults.
+struct Templates {
+    connection: Node,
+    queue: Node,
+}
+
+/// The defaults without connections and queues, and the templates of these.
+fn defaults() -> Result<(Node, Templates), Problems> {
     let (tree, problems) = yaml::parse(DEFAULTS, &Source::Default);
     let Some(mut tree) = tree.filter(|_| problems.is_empty()) else { return Err(Problems(problems)) };
-    let mut template = tree.at("connections").and_then(|list| list.items().first()).cloned().unwrap_or_else(nothing);
-    for path in IDENTITY {
+    let connection = take_template(&mut tree, "connections", &IDENTITY);
+    let mut intake = tree.at("intake").cloned().unwrap_or_else(nothing);
+    let queue = take_template(&mut intake, "sqs", &QUEUE_IDENTITY);
+    tree.put("intake", intake);
+    Ok((tree, Templates { connection, queue }))
+}
+
+/// Empties a list; answers its one entry without what each entry must say for itself.
+fn take_template(tree: &mut Node, list: &str, identity: &[&str]) -> Node {
+    let mut template = tree.at(list).and_then(|list| list.items().first()).cloned().unwrap_or_else(nothing);
+    for path in identity {
         template = without(template, path);
     }
-    tree.put("connections", Node { value: Value::List(Vec::new()), origin: Origin::Default });
-    Ok((tree, template))
+    tree.put(list, Node { value: Value::List(Vec::new()), origin: Origin::Default });
+    template
 }
 
 fn without(mut node: Node, path: &str) -> Node {
@@ -222,14 +240,23 @@ fn without(mut node: Node, path: &str) -> Node {
     node
 }
 
-fn over_defaults(defaults: Node, template: &Node, operator: Node, schema: &Json) -> Node {
+fn over_defaults(defaults: Node, templates: &Templates, operator: Node, schema: &Json) -> Node {
     let mut tree = lay_over(defaults, operator, schema);
-    let Some(connections) = tree.at("connections").cloned() else { return tree };
-    let item_schema = &schema["properties"]["connections"]["items"];
-    let with_template = |item: &Node| with_client_id(lay_over(template.clone(), item.clone(), item_schema));
-    let value = Value::List(connections.items().iter().map(with_template).collect());
-    tree.put("connections", Node { value, ..connections });
+    let connection = &schema["properties"]["connections"]["items"];
+    lay_under_each(&mut tree, "connections", &templates.connection, connection, with_client_id);
+    if let Some(mut intake) = tree.at("intake").cloned() {
+        let queue = &schema["properties"]["intake"]["properties"]["sqs"]["items"];
+        lay_under_each(&mut intake, "sqs", &templates.queue, queue, |entry| entry);
+        tree.put("intake", intake);
+    }
     tree
+}
+
+fn lay_under_each(tree: &mut Node, list: &str, template: &Node, schema: &Json, complete: fn(Node) -> Node) {
+    let Some(entries) = tree.at(list).cloned() else { return };
+    let with_template = |item: &Node| complete(lay_over(template.clone(), item.clone(), schema));
+    let value = Value::List(entries.items().iter().map(with_template).collect());
+    tree.put(list, Node { value, ..entries });
 }
 
 /// The client of an account usually has the account's name.

@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 pub use super::catalogue::*;
 pub use super::flows::*;
 pub use super::fulfilment::*;
+pub use super::intake::*;
 use super::node::{join, join_item};
 pub use super::stock::*;
-use super::value::{Pace, Rate, Secret, Share, Size, Span};
+use super::value::{Network, Pace, Rate, Secret, Share, Size, Span};
 
 /// Everything the daemon is told.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -63,6 +64,10 @@ impl Config {
             let tokens = fluent.webhook.path_token.iter();
             secrets.extend(tokens.map(|token| (format!("{}.webhook.path_token", path("fluent")), token)));
         }
+        for (n, queue) in self.intake.sqs.iter().enumerate() {
+            let path = join_item("intake.sqs", Some(&queue.name), n);
+            secrets.extend(queue.secret_access_key.iter().map(|key| (join(&path, "secret_access_key"), key)));
+        }
         secrets
     }
 }
@@ -76,6 +81,8 @@ pub struct Server {
     pub admin_socket: PathBuf,
     /// The URL under which Fluent and others reach us.
     pub public_url: Option<String>,
+    /// Whose word counts about who sends a request.
+    pub trusted_proxies: Vec<Network>,
     /// Bounds of one request and of all of them.
     pub limits: Limits,
     /// How long a stop may take.
@@ -285,27 +292,6 @@ pub struct Webhooks {
     pub names: BTreeMap<String, Vec<String>>,
 }
 
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Intake {
-    /// Senders that call us.
-    pub push: Push,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Push {
-    /// `POST /intake/commercetools/plain/{connection}` with an API token.
-    pub plain: Plain,
-}
-
-#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Plain {
-    /// The path answers.
-    pub enabled: bool,
-}
-
 /// A switch of one route.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -498,4 +484,7 @@ pub struct Simulation {
     /// Shortens our own waits; refused unless every remote is on loopback.
     #[schemars(extend("exclusiveMinimum" = 0))]
     pub speed: f64,
+    /// Where Google's keys and Amazon's certificates are fetched from instead; refused unless it and
+    /// every remote are on loopback.
+    pub clouds: Option<String>,
 }

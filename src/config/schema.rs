@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::load::{DEFAULTS, IDENTITY};
+use super::load::{DEFAULTS, IDENTITY, QUEUE_IDENTITY};
 use super::node::{Node, Origin, join};
 use super::shape::{self, Shape, named, shape};
 use super::yaml::{self, Source};
@@ -48,7 +48,7 @@ fn fit_for_files(schema: &mut Json, default: Option<&Node>, path: &str) {
 }
 
 fn set_default(schema: &mut Json, default: Option<&Node>, path: &str) {
-    if let Some(default) = default.filter(|_| !IDENTITY.contains(&path)) {
+    if let Some(default) = default.filter(|_| !IDENTITY.contains(&path) && !QUEUE_IDENTITY.contains(&path)) {
         schema["default"] = default.to_json();
     }
 }

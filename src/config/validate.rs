@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 use super::node::{Node, Origin, Value, join, join_item};
 use super::problem::Problem;
 use super::shape::{Range, Shape, named, nullable, required, shape};
-use super::value::{Pace, Rate, Share, Size, Span};
+use super::value::{Network, Pace, Rate, Share, Size, Span};
 
 /// Everything in `tree` that does not fit `schema`.
 pub fn validate(tree: &Node, schema: &Json) -> Vec<Problem> {
@@ -172,6 +172,7 @@ impl Validation<'_> {
             "Size" => text.parse::<Size>().err(),
             "Share" => text.parse::<Share>().err(),
             "Pace" => text.parse::<Pace>().err(),
+            "Network" => text.parse::<Network>().err(),
             _ => text.parse::<Rate>().err(),
         };
         match (wrong, value) {
@@ -319,6 +320,7 @@ fn expected_written(kind: &str) -> &'static str {
         "Size" => "a size with a unit, such as 512B, 64KiB, 1MiB or 2GiB",
         "Share" => "a share in percent, such as 40%",
         "Pace" => "auto, or a number",
+        "Network" => "a network with a prefix, such as 10.0.0.0/8 or fd00::/8",
         _ => "a rate per second or minute, such as 20/s or 30/min",
     }
 }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -27,6 +28,14 @@ pub struct Share(pub f64);
 /// A rate written per second or minute: `20/s`, `30/min`. Held as events per second.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
 pub struct Rate(pub f64);
+
+/// Addresses written as a network: `10.0.0.0/8`, `fd00::/8`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    /// How many bits of it count.
+    prefix: u32,
+}
 
 /// Requests per second: `auto` (learned) or a number.
 #[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
@@ -100,6 +109,35 @@ impl FromStr for Rate {
             Some((number, "/min")) => Ok(Self(number / 60.0)),
             _ => Err(format!("{text:?} is not a rate; write it per second or minute: 20/s, 30/min")),
         }
+    }
+}
+
+impl Network {
+    /// Is this address in it? An IPv4 address that is written as an IPv6 one is the same.
+    pub fn contains(self, address: IpAddr) -> bool {
+        let differs = match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => u128::from(own.to_bits() ^ other.to_bits()) << 96,
+            (IpAddr::V6(own), IpAddr::V6(other)) => own.to_bits() ^ other.to_bits(),
+            _ => return false,
+        };
+        differs.leading_zeros() >= self.prefix
+    }
+}
+
+impl FromStr for Network {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parsed = text.split_once('/').and_then(|(address, prefix)| {
+            let (address, prefix): (IpAddr, u32) = (address.parse().ok()?, prefix.parse().ok()?);
+            (prefix <= if address.is_ipv4() { 32 } else { 128 }).then_some(Self { address, prefix })
+        });
+        parsed.ok_or_else(|| format!("{text:?} is not a network; write it with a prefix: 10.0.0.0/8, fd00::/8"))
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
     }
 }
 
@@ -231,6 +269,7 @@ text_value! {
     Size, r"^[0-9]+(\.[0-9]+)?(B|KiB|MiB|GiB)$", "Size with a unit: 512B, 64KiB, 1MiB, 2GiB";
     Share, r"^[0-9]+(\.[0-9]+)?%$", "Share in percent: 40%";
     Rate, r"^[0-9]+(\.[0-9]+)?/(s|min)$", "Rate per second or minute: 20/s, 30/min";
+    Network, r"^[0-9a-fA-F.:]+/[0-9]+$", "Network with a prefix: 10.0.0.0/8, fd00::/8";
 }
 
 /// Where a secret comes from (`surfaces.md` 1.2). It is read when it is needed, never kept in the

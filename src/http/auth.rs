@@ -90,14 +90,31 @@ pub async fn actor(surface: &Surface, access: Access, peer: Peer, headers: &Head
 /// # Errors
 /// As [`actor`].
 pub async fn sender(surface: &Surface, access: Access, peer: Peer, headers: &HeaderMap) -> Result<Actor, Problem> {
-    match headers.get("x-api-key").filter(|_| access == Access::Network && !headers.contains_key(AUTHORIZATION)) {
-        Some(key) => identified(surface, peer, key.to_str().ok()).await,
-        None => actor(surface, access, peer, headers).await,
+    match headers.contains_key(AUTHORIZATION) {
+        true => actor(surface, access, peer, headers).await,
+        false => sender_by(surface, access, peer, headers, "x-api-key").await,
     }
 }
 
-/// Schemes have no case (RFC 9110 11.1).
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+/// The same for those who send a token in one header and in no other.
+///
+/// # Errors
+/// As [`actor`].
+pub async fn sender_by(
+    surface: &Surface,
+    access: Access,
+    peer: Peer,
+    headers: &HeaderMap,
+    header: &str,
+) -> Result<Actor, Problem> {
+    if access == Access::Admin || header.eq_ignore_ascii_case(AUTHORIZATION.as_str()) {
+        return actor(surface, access, peer, headers).await;
+    }
+    identified(surface, peer, headers.get(header).and_then(|key| key.to_str().ok())).await
+}
+
+/// The token of `Authorization: Bearer`; schemes have no case (RFC 9110 11.1).
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then_some(token)
 }

@@ -43,6 +43,11 @@ pub struct New {
 pub enum Source {
     Webhook,
     Plain,
+    Pubsub,
+    Sns,
+    Eventbridge,
+    Eventgrid,
+    Sqs,
     Poll,
     Handler,
     Timer,
@@ -127,6 +132,11 @@ impl Source {
         match self {
             Self::Webhook => "webhook",
             Self::Plain => "plain",
+            Self::Pubsub => "pubsub",
+            Self::Sns => "sns",
+            Self::Eventbridge => "eventbridge",
+            Self::Eventgrid => "eventgrid",
+            Self::Sqs => "sqs",
             Self::Poll => "poll",
             Self::Handler => "handler",
             Self::Timer => "timer",

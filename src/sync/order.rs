@@ -18,6 +18,7 @@ pub mod choice;
 pub mod create;
 pub mod delivery;
 pub mod from_line;
+mod gap;
 pub mod inbox;
 pub mod item;
 pub mod payment;
@@ -37,6 +38,7 @@ use crate::config::timing::Timing;
 use crate::config::value::Span;
 use crate::failure::Failure;
 use crate::fluent::input::{AttributeInput, CreateOrderInput, Id};
+use crate::intake::GAP;
 use crate::queue::Routes;
 
 pub use create::SINCE;
@@ -48,6 +50,7 @@ pub fn register(routes: &mut Routes) {
     for route in ["commercetools.order-changed", "commercetools.order-cancelled"] {
         routes.inbox(route, inbox::changed).lane("order");
     }
+    routes.inbox(GAP, gap::fill).lane("order");
     routes.inbox("commercetools.order-deleted", inbox::deleted).lane("order");
     routes.inbox("commercetools.payment-changed", transaction::changed).lane("order").wait_limit(wait_limit);
     routes.outbox("fluent.create-order", create::send).lane("order").blocks().wait_limit(wait_limit);

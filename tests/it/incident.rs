@@ -36,7 +36,7 @@ async fn on_the_writer(world: &World, statement: &'static str) {
     let _ = write.await;
 }
 
-async fn writable(world: &World, writable: bool) {
+pub async fn writable(world: &World, writable: bool) {
     match (world.database.engine, writable) {
         (Engine::Sqlite, true) => {}
         (Engine::Sqlite, false) => on_the_writer(world, "pragma query_only = on").await,

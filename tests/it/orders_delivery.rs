@@ -17,7 +17,6 @@ on_both_databases! {
     the_same_message_twice_is_one_order,
     a_lost_answer_is_no_second_mixed_order,
     an_order_that_nobody_knows_where_to_collect_is_parked,
-    a_held_order_waits_for_its_state,
 }
 
 fn pickup(location: &str) -> impl FnOnce(&mut Value) + 'static {
@@ -119,27 +118,6 @@ async fn an_order_that_nobody_knows_where_to_collect_is_parked(engine: Engine) {
     world.settle().await;
     world.retry(&parked).await;
     assert_eq!(world.arrived(&nowhere)["fulfilmentChoices"][0]["pickupLocationRef"], "LOC-8");
-    world.nothing_lost().await;
-}
-
-async fn a_held_order_waits_for_its_state(engine: Engine) {
-    let settings =
-        Settings { connection: "    order: { hold_until_states: [released] }".into(), ..Settings::default() };
-    let Some(world) = World::with(engine, settings).await else { return };
-    let state = world.commercetools.put(
-        "states",
-        json!({"key": "released", "type": "OrderState", "initial": true, "builtIn": false, "roles": []}),
-    );
-    let id = world.commercetools.order(Some("1")).customer(ADA).place();
-    world.settle().await;
-    assert!(world.fluent_orders(&id).is_empty());
-    let waits = world.sentences("commercetools.order-created").await;
-    assert_eq!(waits, ["Order 1 waits until its state is released."]);
-
-    let reference = json!({"typeId": "state", "id": state["id"]});
-    world.commercetools.edit("orders", &id, |order| order["state"] = reference);
-    world.settle().await;
-    world.arrived(&id);
     world.nothing_lost().await;
 }
 

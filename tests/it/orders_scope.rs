@@ -11,6 +11,7 @@ use crate::world::{Settings, World};
 
 on_both_databases! {
     an_order_is_held_until_it_is_paid,
+    an_order_is_held_until_it_is_released,
     an_old_order_is_left_alone,
     since_the_first_start_survives_a_restart,
     an_order_of_another_store_is_left_alone,
@@ -33,6 +34,30 @@ async fn an_order_is_held_until_it_is_paid(engine: Engine) {
     world.settle().await;
     assert!(world.fluent_orders(&id).is_empty());
     world.commercetools.edit("orders", &id, |order| order["paymentState"] = "Paid".into());
+    world.settle().await;
+    world.arrived(&id);
+    world.nothing_lost().await;
+}
+
+async fn an_order_is_held_until_it_is_released(engine: Engine) {
+    let Some(world) = with(engine, "    order: { hold_until_states: [released, urgent] }").await else { return };
+    let state = |key: &str| {
+        let state = json!({"key": key, "type": "OrderState", "initial": true});
+        world.commercetools.put("states", state)["id"].clone()
+    };
+    let (checked, released) = (state("checked"), state("released"));
+    let id = world.commercetools.order(Some("10001")).customer(ADA).place();
+    let set = |state: &Value| {
+        let reference = json!({"typeId": "state", "id": state});
+        world.commercetools.edit("orders", &id, |order| order["state"] = reference);
+    };
+    world.settle().await;
+    let waits = world.sentences("commercetools.order-created").await;
+    assert!(waits.contains(&"Order 10001 waits until its state is released or urgent.".to_owned()), "{waits:?}");
+    set(&checked);
+    world.settle().await;
+    assert!(world.fluent_orders(&id).is_empty());
+    set(&released);
     world.settle().await;
     world.arrived(&id);
     world.nothing_lost().await;

@@ -27,6 +27,7 @@ on_both_databases! {
     a_route_that_is_off_keeps_its_webhooks,
     the_same_webhook_twice_has_one_effect,
     whoever_guesses_is_slowed_down_and_nobody_else,
+    a_proxy_that_is_trusted_says_who_guesses,
     a_slow_body_ends_and_holds_up_nobody,
     a_daemon_that_stops_takes_nothing_more,
     other_paths_and_methods,
@@ -429,6 +430,27 @@ async fn whoever_guesses_is_slowed_down_and_nobody_else(engine: Engine) {
     }
     assert_eq!(booked.send(&forged).await.header("retry-after"), Some("120"), "it grows");
     booked.world.nothing_lost().await;
+}
+
+async fn a_proxy_that_is_trusted_says_who_guesses(engine: Engine) {
+    for (trusted, is_told) in [("[127.0.0.0/8]", true), ("[10.0.0.0/8]", false)] {
+        let over = format!("server: {{ trusted_proxies: {trusted} }}");
+        let Some(booked) = Booked::with(engine, Settings { over, ..Settings::default() }).await else { return };
+        let forged = booked.signed(&booked.webhook("w-1")).with("fluent-signature", "AAAA");
+        let from = |address: &str| forged.clone().header("X-Forwarded-For", address);
+        for _ in 0..30 {
+            assert_eq!(booked.send(&from("192.0.2.1")).await.problem(), (401, "unauthenticated"));
+        }
+        assert_eq!(booked.send(&from("192.0.2.1")).await.problem(), (429, "rate-limited"));
+        let another = if is_told { (401, "unauthenticated") } else { (429, "rate-limited") };
+        assert_eq!(booked.send(&from("192.0.2.2")).await.problem(), another, "{trusted}");
+        assert_eq!(
+            booked.send(&from("192.0.2.2, 192.0.2.1")).await.problem(),
+            (429, "rate-limited"),
+            "a stranger's word"
+        );
+        booked.untouched().await;
+    }
 }
 
 async fn a_slow_body_ends_and_holds_up_nobody(engine: Engine) {

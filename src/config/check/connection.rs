@@ -32,7 +32,6 @@ pub(super) fn check(findings: &mut Findings<'_>, connection: &Connection, routes
     check.customer(connection);
     check.catalogue(connection);
     check.order(connection);
-    check.order_intake(connection);
     check.order_status(&connection.order_status);
     check.fulfilment(connection);
     check.location(connection);
@@ -191,16 +190,6 @@ impl Check<'_, '_> {
             self.word(&join("order.tax_types", name), tax_type, &TAX_TYPES);
         }
         self.positive("order.wait_limit", order.wait_limit);
-    }
-
-    /// Orders must come from somewhere.
-    fn order_intake(&mut self, connection: &Connection) {
-        let pushed = self.findings.loaded.config.intake.push.plain.enabled;
-        let polled = !connection.order.poll.0.is_zero();
-        if connection.enabled && connection.order.enabled && !pushed && !polled {
-            let sentence = "no order can reach us: there is neither a poll nor a push (intake.push.plain)";
-            self.warning("order.poll", sentence);
-        }
     }
 
     fn order_status(&mut self, order_status: &OrderStatus) {

@@ -288,3 +288,73 @@ async fn the_schedule_is_looked_at() {
         assert_eq!(checked(&text(&["a"], "", &schedule)).await.is_err(), wrong, "{timing}");
     }
 }
+
+/// What is wrong with this `intake`, a finding a line.
+async fn intake(intake: &str, rest: &str) -> String {
+    problems(&text(&["main"], "", &format!("intake: {intake}\n{rest}"))).await
+}
+
+#[tokio::test]
+async fn whoever_sends_must_be_known() {
+    for (sender, path, sentence) in [
+        ("{ push: { pubsub: { enabled: true, audience: a } } }", "push.pubsub.service_account", "is needed"),
+        ("{ push: { pubsub: { enabled: true, service_account: s } } }", "push.pubsub.audience", "server.public_url"),
+        ("{ push: { sns: { enabled: true } } }", "push.sns.topics", "is needed"),
+        ("{ push: { sns: { topics: [\"arn:aws:sqs:eu-central-1:1:q\"] } } }", "push.sns.topics[0]", "not the ARN"),
+        ("{ push: { eventbridge: { header: \"x y\" } } }", "push.eventbridge.header", "not the name of a header"),
+        ("{ push: { eventgrid: { enabled: true, origins: [] } } }", "push.eventgrid.origins", "is needed"),
+    ] {
+        let found = intake(sender, "").await;
+        assert!(found.starts_with(&format!("intake.{path}: ")) && found.contains(sentence), "{sender}: {found}");
+    }
+    let with_url = "server: { public_url: \"https://c.example\" }";
+    let known = "{ push: { pubsub: { enabled: true, service_account: s } } }";
+    checked(&text(&["main"], "", &format!("intake: {known}\n{with_url}\n"))).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_queue_must_be_reachable() {
+    let url = "queue_url: \"https://sqs.eu-central-1.amazonaws.com/1/q\"";
+    for (entry, path, sentence) in [
+        (format!("connection: other, {url}"), "connection", "there is no connection \"other\""),
+        ("connection: main, queue_url: nowhere".into(), "queue_url", "not an http or https URL"),
+        ("connection: main, region: r, queue_url: \"http://queue.example/1/q\"".into(), "queue_url", "must be https"),
+        ("connection: main, queue_url: \"https://queue.example/1/q\"".into(), "region", "is needed"),
+        (format!("connection: main, {url}, endpoint: \"https://vpce.example\""), "region", "is needed"),
+        (format!("connection: main, {url}, access_key_id: A"), "access_key_id", "belong together"),
+        (format!("connection: main, {url}, formats: []"), "formats", "at least one"),
+        (format!("connection: main, {url}, sns_topics: [t]"), "sns_topics[0]", "not the ARN"),
+        (format!("connection: main, {url}, wait: 21s"), "wait", "20s"),
+        (format!("connection: main, {url}, visibility: 1s"), "visibility", "2s to 12h"),
+    ] {
+        let found = intake(&format!("{{ sqs: [{{ name: q, {entry} }}] }}"), "").await;
+        assert!(found.starts_with(&format!("intake.sqs[q].{path}: ")) && found.contains(sentence), "{entry}: {found}");
+    }
+    let twice = format!("{{ sqs: [{{ name: a, connection: main, {url} }}, {{ name: b, connection: main, {url} }}] }}");
+    assert!(intake(&twice, "").await.contains("queue \"a\" is the same"));
+}
+
+#[tokio::test]
+async fn a_rehearsal_of_the_clouds_stays_on_loopback() {
+    let simulated = "simulation: { clouds: \"http://127.0.0.1:9\" }";
+    let found = problems(&text(&["main"], "", simulated)).await;
+    assert!(found.starts_with("simulation.clouds: must be null unless it and every remote are on loopback"), "{found}");
+    let elsewhere = "simulation: { clouds: \"http://keys.example\" }";
+    assert!(problems(&text(&["main"], "", elsewhere)).await.starts_with("simulation.clouds: "));
+}
+
+#[tokio::test]
+async fn a_stream_that_nothing_feeds_is_told() {
+    let off = "^order: { poll: 0s }\n^category: { poll: 0s }\n^product: { poll: 0s }\n";
+    let warnings = checked(&text(&["main"], off, "")).await.unwrap();
+    let told = warnings.to_string();
+    for noun in ["order", "category", "product"] {
+        let sentence = format!("connections[main].{noun}.poll: no {noun} can reach us");
+        assert!(told.contains(&sentence), "{told}");
+    }
+    let queue = "{ name: q, connection: main, queue_url: \"https://sqs.eu-central-1.amazonaws.com/1/q\" }";
+    for source in [format!("{{ sqs: [{queue}] }}"), "{ push: { plain: { enabled: true } } }".into()] {
+        let warnings = checked(&text(&["main"], off, &format!("intake: {source}\n"))).await.unwrap();
+        assert_eq!(warnings.0, [], "{source}");
+    }
+}

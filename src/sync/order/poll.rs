@@ -14,14 +14,15 @@ use serde_json::{Value, json};
 
 use super::SINCE;
 use super::create::since;
+use super::gap;
 use crate::app::{App, Connection};
 use crate::clock::{self, Millis};
 use crate::commercetools::client::{Client, Page};
-use crate::commercetools::notification::{Notification, ORDER_CREATED, Subject, Taken};
+use crate::commercetools::notification::ORDER_CREATED;
 use crate::config::model::CommercetoolsPoll;
 use crate::failure::{Class, Failure, Outcome};
 use crate::queue::{Message, Note};
-use crate::store::{Ending, Urgency};
+use crate::store::Urgency;
 use crate::sync::connection;
 use crate::sync::order_lookup::KIND;
 use crate::sync::poll::{Found, Pace, Window};
@@ -60,7 +61,7 @@ pub async fn sync(app: App, message: Message) -> Outcome {
 }
 
 /// Asks for the project's settings; the answer also carries its clock.
-async fn keeps_messages(message: &Message, commercetools: &Client) -> Result<bool, Failure> {
+pub(super) async fn keeps_messages(message: &Message, commercetools: &Client) -> Result<bool, Failure> {
     match commercetools.settings().await {
         Ok(settings) => Ok(settings.messages.enabled),
         Err(error) if error.status == 403 => {
@@ -195,30 +196,11 @@ impl Poll<'_> {
         Found { at: clock::parse_rfc3339(&row.last_modified_at).unwrap_or(window.to), draft, counts: true }
     }
 
-    /// A Message, kept as if it had been pushed: under the same key.
-    fn heard(&self, mut row: Value, window: &Window<'_>) -> Found {
+    /// A Message, kept as if it had been pushed.
+    fn heard(&self, row: Value, window: &Window<'_>) -> Found {
         let at = row["lastModifiedAt"].as_str().and_then(clock::parse_rfc3339).unwrap_or(window.to);
-        row["notificationType"] = json!("Message");
-        row["projectKey"] = json!(self.connection.config.commercetools.project_key);
-        let (raw, id) = (row.to_string().into_bytes(), row["id"].to_string());
-        let taken = Taken::by(&self.connection.config);
-        let draft = match Notification::read(row).map(|notification| (notification.subject(taken), notification)) {
-            Ok((Subject::Route(route), notification)) => {
-                let payload = json!({"id": notification.resource_id, "type": notification.message_type});
-                let draft = self.message.polled(route, window.key(notification.key()));
-                let draft = draft.subject(format!("order:{}", notification.resource_id));
-                draft.at_least(notification.resource_version).payload(payload)
-            }
-            Ok((Subject::Skip(skip, why), notification)) => {
-                let draft = self.message.polled("commercetools.order", window.key(notification.key()));
-                draft.ended(Ending::Skipped(skip.name()), why)
-            }
-            Err(why) => {
-                let draft = self.message.polled("commercetools.unreadable", window.key(id));
-                draft.ended(Ending::Parked("unreadable"), format!("The Message cannot be read: {why}"))
-            }
-        };
-        Found { at, draft: draft.body(raw), counts: true }
+        let draft = gap::heard(self.message, self.connection, row, |key| window.key(key));
+        Found { at, draft, counts: true }
     }
 
     fn tell(&self, heard: usize, walked: &Walked) {
