@@ -24,11 +24,12 @@ impl<'a> Line<'a> {
     }
 }
 
-/// By the id of the line, else its key, else the SKU if no other line has it.
+/// By the id of the line (of a line that several deliveries share: `<id>:<n>`), else its key, else the SKU if no
+/// other line has it.
 pub fn find<'a>(order: &'a RememberedOrder, reference: Option<&str>, sku: Option<&str>) -> Option<Line<'a>> {
     let lines = || lines(order);
     if let Some(reference) = reference {
-        let of_id = lines().find(|line| line.id() == reference);
+        let of_id = lines().find(|line| line.id() == reference || is_part(line.id(), reference));
         let named = of_id.or_else(|| lines().find(|line| line.row().key.as_deref() == Some(reference)));
         if named.is_some() {
             return named;
@@ -38,6 +39,12 @@ pub fn find<'a>(order: &'a RememberedOrder, reference: Option<&str>, sku: Option
     let mut sold = order.line_items.iter().filter(|line| line.sku.as_deref() == Some(sku));
     let only = sold.next().filter(|_| sold.next().is_none());
     only.map(Line::Item)
+}
+
+/// Is this the ref of a part of the line, as the order flow makes it (`commercetools-to-fluent`, 5.6)?
+fn is_part(id: &str, reference: &str) -> bool {
+    let number = reference.strip_prefix(id).and_then(|rest| rest.strip_prefix(':'));
+    number.is_some_and(|number| number.parse::<usize>().is_ok())
 }
 
 /// The line of an order item that something in Fluent names.
@@ -85,6 +92,8 @@ mod tests {
         assert_eq!(found(Some("unknown"), Some("SHIRT")), Some("l-1"));
         assert_eq!(found(None, Some("CAP")), None, "two lines sell it");
         assert_eq!(found(Some("wrap"), None), Some("c-1"));
+        assert_eq!(found(Some("l-2:2"), Some("CAP")), Some("l-2"), "two deliveries share the line");
+        assert_eq!(found(Some("l-2:b"), Some("CAP")), None);
         assert_eq!(found(None, None), None);
     }
 

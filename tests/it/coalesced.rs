@@ -21,6 +21,7 @@ on_both_databases! {
     an_order_that_was_imported_anew,
     an_order_that_is_collected,
     an_order_of_several_ways,
+    a_line_that_two_deliveries_share,
 }
 
 async fn what_gathered_meanwhile_goes_out_as_one_update(engine: Engine) {
@@ -206,9 +207,10 @@ async fn an_order_of_several_ways(engine: Engine) {
                "quantity": quantity, "currency": "EUR", "fulfilmentChoiceRef": choice})
     };
     let choices = json!([
-        {"ref": "home", "fulfilmentType": "HD_PFS", "currency": "EUR", "deliveryType": "STANDARD",
+        {"ref": "home", "type": "HD", "fulfilmentType": "HD_PFS", "currency": "EUR", "deliveryType": "STANDARD",
          "deliveryAddress": {"ref": "a", "name": "Somebody", "city": "Berlin"}},
-        {"ref": "shop", "fulfilmentType": "CC_PFS", "currency": "EUR", "deliveryType": "STANDARD", "pickupLocationRef": "LOC-1"},
+        {"ref": "shop", "type": "CC", "fulfilmentType": "CC_PFS", "currency": "EUR", "deliveryType": "STANDARD",
+         "pickupLocationRef": "LOC-1"},
     ]);
     world.foreign_order(json!({
         "ref": "MULTI_10001", "type": "MULTI", "fulfilmentChoice": null, "fulfilmentChoices": choices,
@@ -223,6 +225,30 @@ async fn an_order_of_several_ways(engine: Engine) {
     assert_eq!(deliveries.len(), 1, "what is collected has no consignment");
     assert_eq!(deliveries[0]["items"], json!([{"id": shop["lineItems"][0]["id"], "quantity": 1}]));
     assert!((0..2).all(|at| shop["lineItems"][at]["custom"]["fields"]["flFulfilmentMetadata"].is_string()));
+    assert!(world.parked().await.is_empty());
+    world.nothing_lost().await;
+}
+
+/// Both lines sell the same, so that only the ref says whose part an item is.
+async fn a_line_that_two_deliveries_share(engine: Engine) {
+    let shared = |shop: &mut Value| {
+        shop["itemShippingAddresses"] =
+            json!([{"key": "office", "streetName": "Werkstrasse 1", "city": "Jena", "country": "DE"}]);
+        let targets = json!([{"addressKey": "home", "quantity": 2}, {"addressKey": "office", "quantity": 1}]);
+        shop["lineItems"][0]["shippingDetails"] = json!({"valid": true, "targets": targets});
+        shop["lineItems"][1]["variant"]["sku"] = shop["lineItems"][0]["variant"]["sku"].clone();
+    };
+    let settings = Settings { automatic: true, ..Settings::default() };
+    let Some(order) = Shipped::changed(engine, settings, "MULTI_1", shared).await else { return };
+    let world = &order.world;
+    world.pass(Duration::from_secs(90), Duration::from_secs(5)).await;
+
+    assert_eq!(world.states(&order.id), ["Complete", "Shipped"]);
+    let mut units: Vec<[i64; 2]> = order.deliveries().iter().map(|delivery| order.units(delivery)).collect();
+    units.sort_unstable();
+    assert_eq!(units, [[1, 0], [2, 1]]);
+    let elements = |line: &str| order.metadata(line).as_array().map_or(0, Vec::len);
+    assert_eq!((elements(&order.shirt), elements(&order.mug)), (2, 1));
     assert!(world.parked().await.is_empty());
     world.nothing_lost().await;
 }

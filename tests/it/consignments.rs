@@ -298,18 +298,27 @@ async fn an_order_without_shipping_information(engine: Engine) {
 async fn several_shippings_need_a_clear_one(engine: Engine) {
     let several = |shop: &mut Value| {
         let info = shop.as_object_mut().unwrap().remove("shippingInfo").unwrap();
-        let shipping =
-            |key: &str| json!({"shippingKey": key, "shippingInfo": info, "shippingAddress": shop["shippingAddress"]});
-        let both = json!([shipping("standard"), shipping("express")]);
+        let mut free = info.clone();
+        for amount in [
+            "/price",
+            "/shippingRate/price",
+            "/taxedPrice/totalNet",
+            "/taxedPrice/totalGross",
+            "/taxedPrice/totalTax",
+            "/taxedPrice/taxPortions/0/amount",
+        ] {
+            free.pointer_mut(amount).unwrap()["centAmount"] = 0.into();
+        }
+        let shipping = |key: &str, info: Value| json!({"shippingKey": key, "shippingInfo": info, "shippingAddress": shop["shippingAddress"]});
+        let both = json!([shipping("standard", info), shipping("express", free)]);
         shop["shipping"] = both;
         shop["shippingMode"] = "Multiple".into();
-        let target = |key: &str| json!({"valid": true, "targets": [{"addressKey": "home", "quantity": 1, "shippingMethodKey": key}]});
-        shop["lineItems"][0]["shippingDetails"] = target("standard");
-        shop["lineItems"][1]["shippingDetails"] = target("express");
+        let target = |key: &str, quantity: i64| json!({"valid": true, "targets": [{"addressKey": "home", "quantity": quantity, "shippingMethodKey": key}]});
+        shop["lineItems"][0]["shippingDetails"] = target("standard", 3);
+        shop["lineItems"][1]["shippingDetails"] = target("express", 1);
     };
-    let Some(order) = Shipped::new(engine, "").await else { return };
+    let Some(order) = Shipped::changed(engine, Settings::default(), "MULTI_1", several).await else { return };
     let world = &order.world;
-    world.commercetools.edit("orders", &order.id, several);
     let fulfilment = order.fulfilment("FULFILLED");
     order.consignment(&fulfilment, &[(&order.mug, 1)], "ACTIVE_LODGED");
     world.settle().await;
@@ -398,7 +407,8 @@ async fn a_consignment_that_leads_nowhere(engine: Engine) {
     world.pass(Duration::from_secs(120), Duration::from_secs(30)).await;
     world.fluent.webhook_faults(WebhookFaults { drop: 1.0, ..WebhookFaults::default() });
     let id = world.fluent.add_consignment(ORDER, &[], "ACTIVE_LODGED", json!({"order": null}));
-    world.pass(Duration::from_secs(900), Duration::from_secs(30)).await;
+    // The try after which it is given up comes up to 15 minutes after the first, as the jitter has it.
+    world.pass(Duration::from_secs(1200), Duration::from_secs(30)).await;
     let sentence = world.the_parked().await.detail.unwrap();
     assert_eq!(sentence, format!("Consignment CON-{id} has no article that leads to an order."));
     world.nothing_lost().await;

@@ -87,7 +87,7 @@ async fn a_missing_channel_holds_back_the_link_only(engine: Engine) {
 
 async fn an_order_that_links_elsewhere_is_parked(engine: Engine) {
     let Some(world) = World::new(engine).await else { return };
-    let channel = world.commercetools.documents("channels")[0]["id"].clone();
+    let channel = world.order_channel();
     let elsewhere = move |order: &mut Value| {
         let channel = json!({"typeId": "channel", "id": channel});
         order["syncInfo"] = json!([{"channel": channel, "externalId": "77", "syncedAt": "2026-06-15T09:00:00.000Z"}]);

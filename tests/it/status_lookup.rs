@@ -209,7 +209,7 @@ fn identity(id: &str) -> Value {
 }
 
 fn sync_info(world: &World, fluent_id: &str) -> impl FnOnce(&mut Value) + 'static {
-    let (fluent_id, channel) = (fluent_id.to_owned(), world.commercetools.documents("channels")[0]["id"].clone());
+    let (fluent_id, channel) = (fluent_id.to_owned(), world.order_channel());
     move |order| {
         let channel = json!({"typeId": "channel", "id": channel});
         order["syncInfo"] =

@@ -1,6 +1,7 @@
 //! What a story looks at: the platforms' own documents and ledgers.
 
 use fluent_connector::simulator::Exchange;
+use fluent_connector::simulator::commercetools::ORDER_CHANNEL;
 use fluent_connector::store::{Filter, Row, Urgency};
 use serde_json::Value;
 
@@ -51,6 +52,12 @@ impl World {
     pub fn links(&self, id: &str) -> Vec<String> {
         let links = self.shop_order(id)["syncInfo"].as_array().cloned().unwrap_or_default();
         links.iter().map(|link| link["externalId"].as_str().unwrap_or_default().to_owned()).collect()
+    }
+
+    /// Id of the channel that our links name.
+    pub fn order_channel(&self) -> Value {
+        let mut channels = self.commercetools.documents("channels").into_iter();
+        channels.find(|channel| channel["key"] == ORDER_CHANNEL).unwrap()["id"].clone()
     }
 
     /// orderState and shipmentState of the shop's order.

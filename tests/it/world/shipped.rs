@@ -11,12 +11,14 @@ pub struct Shipped {
     pub world: World,
     /// In commercetools.
     pub id: String,
+    /// Its ref in Fluent.
+    pub reference: &'static str,
     /// Line Item ids.
     pub shirt: String,
     pub mug: String,
 }
 
-/// Ref of the order in Fluent.
+/// Ref of the order in Fluent, if all of it goes one way.
 pub const ORDER: &str = "HD_1";
 
 impl Shipped {
@@ -26,28 +28,38 @@ impl Shipped {
     }
 
     pub async fn with(engine: Engine, settings: Settings) -> Option<Self> {
+        Self::changed(engine, settings, ORDER, |_| ()).await
+    }
+
+    /// With a document that was changed before anybody saw it; so Fluent has it by this ref.
+    pub async fn changed(
+        engine: Engine,
+        settings: Settings,
+        reference: &'static str,
+        change: impl FnOnce(&mut Value) + 'static,
+    ) -> Option<Self> {
         let world = World::with(engine, settings).await?;
         world.fluent.add_location("STORE_SYD", &[], json!({"name": "Sydney CBD"}));
         world.fluent.add_location("WH_MEL", &[], json!({"name": "Melbourne DC"}));
         let draft = world.commercetools.order(Some("1")).customer(ADA).shipping(499);
         let draft = draft.line(ARTICLES[0].sku, 3, 2_999).line("MUG-BLK", 1, 1_250);
-        let id = draft.place();
+        let id = draft.changed(change).place();
         world.settle().await;
         let lines = world.shop_order(&id)["lineItems"].clone();
         let line = |at: usize| lines[at]["id"].as_str().unwrap().to_owned();
         let (shirt, mug) = (line(0), line(1));
-        Some(Self { world, id, shirt, mug })
+        Some(Self { world, id, reference, shirt, mug })
     }
 
     /// A fulfilment of the whole order.
     pub fn fulfilment(&self, status: &str) -> String {
-        self.world.fluent.add_fulfilment(ORDER, "STORE_SYD", status, &[(&self.shirt, 3), (&self.mug, 1)])
+        self.world.fluent.add_fulfilment(self.reference, "STORE_SYD", status, &[(&self.shirt, 3), (&self.mug, 1)])
     }
 
     /// A consignment with one article that holds these units.
     pub fn consignment(&self, fulfilment: &str, items: &[(&str, i64)], status: &str) -> (String, String) {
-        let article = self.world.fluent.add_article(ORDER, &[fulfilment], items, json!({}));
-        let consignment = self.world.fluent.add_consignment(ORDER, &[&article], status, json!({}));
+        let article = self.world.fluent.add_article(self.reference, &[fulfilment], items, json!({}));
+        let consignment = self.world.fluent.add_consignment(self.reference, &[&article], status, json!({}));
         (consignment, article)
     }
 
