@@ -5,6 +5,7 @@
 //! its ticks, so no job runs twice at once. Ticks that fell due while nothing ran come once.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use rand::Rng;
@@ -26,8 +27,8 @@ use crate::store::{New, Pause, Plan, Put, Result, Scheduled, Source, Urgency};
 const MISSED: Millis = 60_000;
 /// Other daemons pause and resume jobs, too: the table is looked at this often, in milliseconds.
 const LOOK: Millis = 30_000;
-/// After a database that did not answer, in milliseconds.
-const AGAIN: Millis = 1_000;
+/// After a database that did not answer.
+const AGAIN: Duration = Duration::from_secs(1);
 /// Key of a run that somebody asked for.
 const RUN: &str = "run:";
 
@@ -50,13 +51,19 @@ pub async fn schedule(queue: Queue, stop: CancellationToken) {
     while !stop.is_cancelled() {
         pulse.turn();
         let now = queue.app.clock().now();
-        let next = look(&queue, &timed, now).await.unwrap_or_else(|error| {
-            match error.is_trouble() {
-                true => tracing::debug!("the schedule cannot be read or moved, looking again: {error}"),
-                false => tracing::warn!("the schedule cannot be read or moved, looking again: {error}"),
+        let next = match look(&queue, &timed, now).await {
+            Ok(next) => next,
+            Err(error) => {
+                match error.is_trouble() {
+                    true => tracing::debug!("the schedule cannot be read or moved, looking again: {error}"),
+                    false => tracing::warn!("the schedule cannot be read or moved, looking again: {error}"),
+                }
+                #[expect(clippy::disallowed_methods, reason = "a database that is gone is real, also in a story")]
+                let pause = tokio::time::sleep(AGAIN);
+                tokio::select! { () = pause => {}, () = stop.cancelled() => {} }
+                continue;
             }
-            now + AGAIN
-        });
+        };
         tokio::select! {
             () = queue.app.clock().sleep_until(next.min(now + LOOK)) => {}
             () = alarm.rung() => {}
