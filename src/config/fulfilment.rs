@@ -93,7 +93,9 @@ pub enum TrackingId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Measurements {
+    /// Of lengths: mm, cm, m or in.
     pub length_unit: LengthUnit,
+    /// Of weights: g, kg or lb.
     pub weight_unit: WeightUnit,
 }
 

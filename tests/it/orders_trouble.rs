@@ -231,7 +231,10 @@ async fn an_order_deleted_before_it_was_sent(engine: Engine) {
 }
 
 async fn an_order_deleted_without_a_word_before_it_was_sent(engine: Engine) {
-    let Some(world) = World::with(engine, Settings { without_push: true, ..Settings::default() }).await else { return };
+    // One poll that sees it, one message that is parked.
+    let connection = "    order: { payment_poll: 0s }".to_owned();
+    let settings = Settings { without_push: true, connection, ..Settings::default() };
+    let Some(world) = World::with(engine, settings).await else { return };
     world.fluent.front().down(true);
     let id = order(&world, "1");
     world.pass(Duration::from_secs(120), Duration::from_secs(60)).await;

@@ -186,10 +186,10 @@ simulation: { speed: 10 }
     database.url: must begin with sqlite:// or postgres://
     queue.lanes: the reserved workers are more than queue.workers, 5
     queue.retry.delays: at least one delay is needed
-    budgets.reserve.availability: there is no lane "availability"; queue.lanes has bulk, catalogue, channel, order, status, stock, stock-urgent
+    budgets.reserve.availability: there is no lane "availability"; queue.lanes has backfill, bulk, catalogue, channel, order, status, stock, stock-urgent
     budgets.reserve: the shares are more than 100% together
     routes[fluent.order-create]: there is no route "fluent.order-create"
-    routes[fluent.order-updated].lane: there is no lane "fast"; queue.lanes has bulk, catalogue, channel, order, status, stock, stock-urgent
+    routes[fluent.order-updated].lane: there is no lane "fast"; queue.lanes has backfill, bulk, catalogue, channel, order, status, stock, stock-urgent
     log.level: "info,=x=" is not a level or a list of directives: invalid filter directive
     simulation.speed: must be 1 unless every remote is on loopback, and https://api.europe-west1.gcp.commercetools.com is not
     "#);

@@ -156,7 +156,7 @@ fn null_resets_to_the_default() {
     assert_eq!((config.server.listen.as_str(), config.queue.workers), ("127.0.0.1:8080", 16));
     assert_eq!(
         config.queue.lanes.keys().collect::<Vec<_>>(),
-        ["bulk", "catalogue", "channel", "order", "status", "stock", "stock-urgent"]
+        ["backfill", "bulk", "catalogue", "channel", "order", "status", "stock", "stock-urgent"]
     );
 }
 

@@ -278,7 +278,7 @@ async fn all_actions_apply_or_none() {
         (json!({"action": "setBillingAddress", "address": {"city": "Berlin"}}), "InvalidJsonInput"),
         (json!({"action": "setCustomerEmail", "email": 7}), "InvalidJsonInput"),
         (json!({"action": "addPayment", "payment": {"typeId": "payment", "id": "p"}}), "ReferencedResourceNotFound"),
-        (json!({"action": "addDelivery"}), "General"),
+        (json!({"action": "setBusinessUnit"}), "General"),
     ] {
         let refused = caller.update(&id, 1, json!([good, bad])).await;
         assert_eq!(code(&refused).1, refusal, "{bad}");

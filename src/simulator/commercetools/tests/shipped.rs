@@ -121,7 +121,7 @@ async fn a_delivery_needs_shipping_information() {
     let order = shop.update(json!([elsewhere]));
     assert_eq!(order["shipping"][0]["shippingInfo"]["deliveries"][0]["key"], "d-1");
     shop.platform.edit("orders", &shop.id, |order| order["shippingMode"] = "Single".into());
-    assert_eq!(shop.refused(add), "InvalidOperation");
+    assert_eq!(shop.refused(json!({"action": "addDelivery", "deliveryKey": "d-2"})), "InvalidOperation");
 }
 
 #[tokio::test]

@@ -237,7 +237,7 @@ async fn click_and_collect_waits_for_the_customer_and_multi_for_the_courier() {
     multi["type"] = "MULTI".into();
     multi["fulfilmentChoice"].take();
     multi["fulfilmentChoices"] = json!([
-        {"ref": "M-1", "type": "HD", "deliveryType": "STANDARD", "fulfilmentType": "HD_PFS"},
+        {"ref": "M-1", "type": "HD", "deliveryType": "STANDARD", "fulfilmentType": "HD_PFS", "deliveryAddress": {"ref": "M-1-address", "name": "A B", "street": "1 X St", "city": "Sydney"}},
         {"ref": "M-2", "type": "CC", "deliveryType": "STANDARD", "fulfilmentType": "CC_PFS", "pickupLocationRef": "STORE-7"}]);
     assert!(world.fluent.add_order(multi.clone()).unwrap_err().to_string().contains("C0160E"));
     multi["items"][0]["fulfilmentChoiceRef"] = "M-2".into();
