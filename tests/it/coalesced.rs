@@ -5,12 +5,13 @@ use std::time::Duration;
 use fluent_connector::simulator::Traffic;
 use fluent_connector::simulator::commercetools::ADA;
 use fluent_connector::simulator::fluent::WebhookFaults;
+use fluent_connector::store::Filter;
 use serde_json::{Value, json};
 
 use crate::database::Engine;
 use crate::on_both_databases;
-use crate::world::Settings;
 use crate::world::shipped::{ORDER, Shipped};
+use crate::world::{Settings, World};
 
 on_both_databases! {
     what_gathered_meanwhile_goes_out_as_one_update,
@@ -28,13 +29,16 @@ async fn what_gathered_meanwhile_goes_out_as_one_update(engine: Engine) {
     let Some(order) = Shipped::new(engine, "").await else { return };
     let (world, before) = (&order.world, order.updates());
     // The first one is still under way when all the others are heard of.
-    world.commercetools.front().traffic(Traffic { limit: None, latency: Duration::from_millis(300) });
+    world.commercetools.front().traffic(Traffic { limit: None, latency: Duration::from_secs(2) });
     world.fluent.set_order_status(ORDER, "PICK_PACK");
-    world.breathe(60).await;
+    world.until("it is under way", async || is_any(world, &["running"], "commercetools.update-order").await).await;
     let fulfilment = order.fulfilment("FULFILLED");
     order.consignment(&fulfilment, &[(&order.shirt, 3)], "ACTIVE_LODGED");
     order.consignment(&fulfilment, &[(&order.mug, 1)], "ACTIVE_LODGED");
     world.fluent.set_order_status(ORDER, "AWAITING_COURIER_COLLECTION");
+    let heard = async || world.fluent.pending_webhooks() == 0 && !is_any(world, &["ready", "running"], "fluent.").await;
+    world.until("all are heard of", heard).await;
+    world.commercetools.front().traffic(Traffic::default());
     world.settle().await;
 
     assert_eq!(world.states(&order.id), ["Confirmed", "Ready"]);
@@ -48,6 +52,12 @@ async fn what_gathered_meanwhile_goes_out_as_one_update(engine: Engine) {
     });
     assert!(together, "details and states in one body");
     world.nothing_lost().await;
+}
+
+/// Is any message of these routes in one of these states?
+async fn is_any(world: &World, states: &[&str], routes: &str) -> bool {
+    let rows = world.messages(Filter::default()).await;
+    rows.iter().any(|row| row.route.starts_with(routes) && states.contains(&row.state.as_str()))
 }
 
 async fn one_bad_slice_holds_back_no_other(engine: Engine) {
@@ -158,7 +168,7 @@ async fn an_order_that_was_deleted(engine: Engine) {
 async fn an_order_that_was_imported_anew(engine: Engine) {
     // The shop's order flow is off: else it would take the new one for another order.
     let settings = Settings { connection: "    order: { enabled: false }".into(), ..Settings::default() };
-    let Some(world) = crate::world::World::with(engine, settings).await else { return };
+    let Some(world) = World::with(engine, settings).await else { return };
     let first = world.commercetools.order(Some("10001")).customer(ADA).place();
     let theirs = world.foreign_order(json!({"ref": "HD_10001"}));
     world.fluent.set_order_status("HD_10001", "RECEIVED");
@@ -178,7 +188,7 @@ async fn an_order_that_was_imported_anew(engine: Engine) {
 
 async fn an_order_that_is_collected(engine: Engine) {
     let settings = Settings { connection: "    order: { enabled: false }".into(), ..Settings::default() };
-    let Some(world) = crate::world::World::with(engine, settings).await else { return };
+    let Some(world) = World::with(engine, settings).await else { return };
     let id = world.commercetools.order(Some("10001")).customer(ADA).place();
     let choice = json!({"fulfilmentType": "CC_PFS", "currency": "EUR", "deliveryType": "STANDARD", "pickupLocationRef": "LOC-1"});
     world.foreign_order(json!({"ref": "CC_10001", "type": "CC", "fulfilmentChoice": choice}));
@@ -199,7 +209,7 @@ async fn an_order_that_is_collected(engine: Engine) {
 
 async fn an_order_of_several_ways(engine: Engine) {
     let settings = Settings { connection: "    order: { enabled: false }".into(), ..Settings::default() };
-    let Some(world) = crate::world::World::with(engine, settings).await else { return };
+    let Some(world) = World::with(engine, settings).await else { return };
     let draft = world.commercetools.order(Some("10001")).customer(ADA).shipping(499);
     let id = draft.line("CAP-1", 1, 1_500).line("MUG-BLK", 2, 1_250).place();
     let item = |sku: &str, quantity: i64, choice: &str| {

@@ -132,7 +132,7 @@ async fn an_order_cancelled_while_it_waits_is_not_sent(engine: Engine) {
 }
 
 async fn with(engine: Engine, missing: &str) -> Option<World> {
-    let connection = format!("    order: {{ missing_product: {missing}, wait_limit: 1h }}");
+    let connection = format!("    order: {{ missing_product: {missing}, wait_limit: 1h, payment_poll: 0s }}");
     World::with(engine, Settings { connection, ..Settings::default() }).await
 }
 

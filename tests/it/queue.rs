@@ -25,7 +25,18 @@ use crate::settle::settle;
 /// One connection whose remotes are closed ports of loopback; retries without jitter.
 const CONFIG: &str = r#"
 security: { allow_literal_secrets: true }
-queue: { retry: { jitter: 0% } }
+# The stories count the workers of four lanes; the others hold none of them.
+queue:
+  retry: { jitter: 0% }
+  lanes:
+    order: { reserved: 3, weight: 800 }
+    status: { reserved: 2, weight: 600 }
+    catalogue: { reserved: 1, weight: 200 }
+    bulk: { reserved: 0, weight: 100 }
+    stock-urgent: { reserved: 0, weight: 1 }
+    stock: { reserved: 0, weight: 1 }
+    channel: { reserved: 0, weight: 1 }
+    backfill: { reserved: 0, weight: 1 }
 routes: { test.switched-off: { enabled: false }, test.hasty: { give_up: 1m } }
 connections:
   - name: main

@@ -136,13 +136,13 @@ async fn the_shared_workers_are_shared_by_weight(database: Database) {
 async fn a_lane_that_is_not_configured_is_served_all_the_same(database: Database) {
     let bench = Bench::new(database, |routes| {
         routes.job("job.thing-sync", async |_: App, _: Message| Ok(()));
-        routes.inbox("test.own-lane", async |_: App, _: Message| Ok(())).lane("stock-urgent");
+        routes.inbox("test.own-lane", async |_: App, _: Message| Ok(())).lane("of-a-plugin");
     })
     .await;
     let row = bench.run(bench.draft("job.thing-sync", "1")).await;
     assert_eq!((row.lane.as_str(), row.state.as_str()), ("bulk", "done"));
     let row = bench.run(bench.draft("test.own-lane", "1")).await;
-    assert_eq!((row.lane.as_str(), row.state.as_str()), ("stock-urgent", "done"));
+    assert_eq!((row.lane.as_str(), row.state.as_str()), ("of-a-plugin", "done"));
 }
 
 async fn a_message_that_falls_due_between_two_looks_is_not_overlooked(database: Database) {
