@@ -288,6 +288,9 @@ connections:
     locale: {{ chain: [en-GB] }}
     poll: {{ settle: 300ms, overlap: 0s }}
     order: {{ since: "2020-01-01T00:00:00Z", poll: {order_poll} }}
+    # The driver edits orders at any time. Once Fluent has begun to pick, an edit is parked for a person, as it should be;
+    # here whatever is parked counts as lost.
+    order_change: {{ enabled: false }}
     order_status: {{ poll: {{ enabled: {polls}, every: @poll@, settle: 300ms, overlap: 0s }} }}
 "#,
         socket = json!(socket),
