@@ -447,7 +447,7 @@ impl Drop for World {
 /// How many exchanges of one operation and status are written down from the beginning of a story, and
 /// from its end: a story of thousands of orders would keep the checkers busy for minutes with more of
 /// the same.
-const ENDS: usize = 4;
+const ENDS: usize = 1;
 /// How many rows of a page are written down.
 const PAGE: usize = 2;
 
