@@ -287,10 +287,15 @@ connections:
       webhook: {{ public_keys: [{key}] }}
     locale: {{ chain: [en-GB] }}
     poll: {{ settle: 300ms, overlap: 0s }}
-    order: {{ since: "2020-01-01T00:00:00Z", poll: {order_poll} }}
+    order: {{ since: "2020-01-01T00:00:00Z", poll: {order_poll}, payment_poll: 0s }}
     # The driver edits orders at any time. Once Fluent has begun to pick, an edit is parked for a person, as it should be;
     # here whatever is parked counts as lost.
     order_change: {{ enabled: false }}
+    # Orders and their states are judged; what looks for other things by itself would go on when those have settled.
+    customer: {{ sync: on_order, poll: 0s }}
+    location: {{ enabled: false }}
+    fulfilment: {{ enabled: false }}
+    consignment: {{ enabled: false }}
     order_status: {{ poll: {{ enabled: {polls}, every: @poll@, settle: 300ms, overlap: 0s }} }}
 "#,
         socket = json!(socket),

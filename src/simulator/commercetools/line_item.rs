@@ -49,6 +49,10 @@ fn import(project: &Project, line: &mut Value, action: &Value) -> Answer<()> {
     let given = action["state"].as_array().ok_or_else(|| Refusal::invalid_json("state: Missing required value"))?;
     let mut states = Vec::new();
     for draft in given {
+        // A reference, not a resource identifier (schema ItemState): a key does not do.
+        if !draft["state"]["id"].is_string() {
+            return Err(Refusal::invalid_json("state.id: Missing required value"));
+        }
         let found = state(project, draft, "state")?;
         states.push(json!({"quantity": draft["quantity"], "state": {"typeId": "state", "id": found["id"]}}));
     }

@@ -154,19 +154,25 @@ impl Look<'_> {
             add(held.quantity, self.identifier(held));
         }
         for Move { quantity, from, to } in moves {
-            add(-quantity, ResourceIdentifier::state(&self.config.order[*from]));
-            add(*quantity, ResourceIdentifier::state(&self.config.order[*to]));
+            add(-quantity, self.reference(&self.config.order[*from]));
+            add(*quantity, self.reference(&self.config.order[*to]));
         }
         state.retain(|draft| draft.quantity > 0);
         Some(Action::ImportLineItemState { line_item_id: line.id.clone(), state })
     }
 
     fn identifier(&self, held: &ItemState) -> ResourceIdentifier {
-        match (self.known.state_named(&held.state), &held.state.key, &held.state.id) {
-            (Some(state), ..) => ResourceIdentifier::state(&state.key),
-            (None, Some(key), _) => ResourceIdentifier::state(key),
-            (None, None, id) => ResourceIdentifier::state_by_id(id.clone().unwrap_or_default()),
+        match (self.known.state_named(&held.state), &held.state.id, &held.state.key) {
+            (Some(state), ..) => ResourceIdentifier::state_by_id(state.id.clone()),
+            (None, None, Some(key)) => self.reference(key),
+            (None, id, _) => ResourceIdentifier::state_by_id(id.clone().unwrap_or_default()),
         }
+    }
+
+    /// An import takes States by their ids only (commercetools, `ItemState`).
+    fn reference(&self, key: &str) -> ResourceIdentifier {
+        let known = self.known.state_with_key(key);
+        known.map_or_else(|| ResourceIdentifier::state(key), |state| ResourceIdentifier::state_by_id(state.id.clone()))
     }
 }
 

@@ -90,9 +90,9 @@ fn more_units_than_the_line_has_move_nothing() {
 fn an_import_writes_the_whole_distribution() {
     let held = json!([in_state("gift-wrapped", 1), in_state("Initial", 2)]);
     let (actions, _) = project_units(held, &[("COMPLETE", 3, 2, 1)], json!({"import": true}));
-    let by_key = |key: &str, quantity: i64| json!({"quantity": quantity, "state": {"typeId": "state", "key": key}});
+    let by_id = |key: &str, quantity: i64| json!({"quantity": quantity, "state": {"typeId": "state", "id": format!("id-{key}")}});
     // The unit that was rejected stays; of the two that were shipped only one is in a State of ours.
-    let state = json!([by_key("gift-wrapped", 1), by_key("Initial", 1), by_key("flLineItemShipped", 1)]);
+    let state = json!([by_id("gift-wrapped", 1), by_id("Initial", 1), by_id("flLineItemShipped", 1)]);
     assert_eq!(actions, [json!({"action": "importLineItemState", "lineItemId": "l-1", "state": state})]);
 }
 

@@ -148,7 +148,7 @@ async fn units_move_only_from_states_that_hold_them() {
     assert_eq!((held.as_array().unwrap().len(), &held[0]["state"]["id"]), (2, &packed["id"]));
     assert_eq!(shop.refused(step("closed", "packed", 1)), "InvalidOperation", "nothing leads out of it");
     let import = |quantity: i64| {
-        let state = json!([{"quantity": quantity, "state": {"typeId": "state", "key": "packed"}}]);
+        let state = json!([{"quantity": quantity, "state": {"typeId": "state", "id": packed["id"]}}]);
         json!({"action": "importLineItemState", "lineItemId": shop.line, "state": state})
     };
     assert_eq!(shop.refused(import(2)), "InvalidOperation", "the line has three");
