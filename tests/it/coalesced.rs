@@ -30,8 +30,9 @@ async fn what_gathered_meanwhile_goes_out_as_one_update(engine: Engine) {
     let (world, before) = (&order.world, order.updates());
     // The first one is still under way when all the others are heard of.
     world.commercetools.front().traffic(Traffic { limit: None, latency: Duration::from_secs(2) });
+    let reads = world.fluent.front().received("OrderStatuses");
     world.fluent.set_order_status(ORDER, "PICK_PACK");
-    world.until("it is under way", async || is_any(world, &["running"], "commercetools.update-order").await).await;
+    world.until("it is under way", async || world.fluent.front().received("OrderStatuses") > reads).await;
     let fulfilment = order.fulfilment("FULFILLED");
     order.consignment(&fulfilment, &[(&order.shirt, 3)], "ACTIVE_LODGED");
     order.consignment(&fulfilment, &[(&order.mug, 1)], "ACTIVE_LODGED");
