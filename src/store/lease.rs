@@ -1,7 +1,8 @@
 //! Table `lease`: which daemons live. Each daemon renews its own row; what a dead one held is free
 //! again. `until` is by the clock of whose lease it is, and two machines never agree on the time: to
-//! the others it is a mark that moves while its owner lives. An instance (host and admin socket) has one daemon at a time, so a restart takes over at
-//! once instead of waiting for the lease of its predecessor to run out.
+//! the others it is a mark that moves while its owner lives. An instance (host and admin socket) has
+//! one daemon at a time, so a restart takes over at once instead of waiting for the lease of its
+//! predecessor to run out.
 
 use sqlx::FromRow;
 use uuid::Uuid;
