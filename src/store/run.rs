@@ -184,7 +184,9 @@ impl Tx {
     }
 
     /// Writes down what was found; the other side of a record stays as it is.
-    pub async fn put_records(&mut self, run: Uuid, side: Side, records: &[Record]) -> Result<()> {
+    pub async fn put_records(&mut self, run: Uuid, side: Side, mut records: Vec<Record>) -> Result<()> {
+        // Pages of both sides write the same records at once: in one order, or two of them wait for each other.
+        records.sort_by(|a, b| a.name.cmp(&b.name));
         for chunk in records.chunks(CHUNK) {
             on!(&mut self.db, |c| {
                 let mut insert = QueryBuilder::new("insert into run_record (run, ");

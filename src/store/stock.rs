@@ -74,8 +74,10 @@ impl Tx {
 
     /// Writes pairs, each known by its Fluent ref. Whoever else was paired with the same commercetools entity
     /// is not any more.
-    pub async fn put_pairs(&mut self, pairs: &[Mapping]) -> Result<()> {
+    pub async fn put_pairs(&mut self, mut pairs: Vec<Mapping>) -> Result<()> {
         let now = self.clock.now();
+        // In one order, as everybody writes many rows at once.
+        pairs.sort_by(|a, b| a.fluent_ref.cmp(&b.fluent_ref));
         for chunk in pairs.chunks(CHUNK) {
             let Some(first) = chunk.first() else { continue };
             on!(&mut self.db, |c| {

@@ -280,7 +280,7 @@ impl Look<'_> {
             good.into_iter().chain(bad.into_iter().map(|(operation, _)| operation)).collect();
         let write = self.app.store().write(Urgency::Bulk, move |tx| {
             async move {
-                tx.put_pairs(&pairs).await?;
+                tx.put_pairs(pairs).await?;
                 tx.put(drafts).await?;
                 tx.end_imports(&connection, &over).await
             }

@@ -47,7 +47,7 @@ pub async fn positions(work: &Work<'_>) -> Outcome {
     let side = if work.place.full { Side::Source } else { Side::Both };
     let put: Effect = Box::new(move |tx| {
         async move {
-            tx.put_records(run, side, &records).await?;
+            tx.put_records(run, side, records).await?;
             tx.put(drafts).await.map(|_| ())
         }
         .boxed()
@@ -296,7 +296,7 @@ pub async fn entries(work: &Work<'_>) -> Outcome {
         ..Record::default()
     });
     let (run, records): (_, Vec<Record>) = (work.run.id, records.collect());
-    let put: Effect = Box::new(move |tx| async move { tx.put_records(run, Side::Target, &records).await }.boxed());
+    let put: Effect = Box::new(move |tx| async move { tx.put_records(run, Side::Target, records).await }.boxed());
     work.done(Counts::default(), vec![put]);
     work.message.tell(format!("{count} entries of Channel {channel}"));
     Ok(())

@@ -209,7 +209,7 @@ impl Step<'_> {
     }
 
     fn remember(&self, row: Mapping) {
-        self.message.with(move |tx| Box::pin(async move { tx.put_pairs(&[row]).await }));
+        self.message.with(move |tx| Box::pin(async move { tx.put_pairs(vec![row]).await }));
     }
 }
 

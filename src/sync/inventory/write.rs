@@ -294,7 +294,7 @@ impl Done {
         let run = work.run.id;
         Box::new(move |tx| {
             async move {
-                tx.put_pairs(&self.pairs).await?;
+                tx.put_pairs(self.pairs).await?;
                 for id in self.forgotten {
                     tx.forget_mapping(id).await?;
                 }

@@ -168,7 +168,7 @@ impl Walk<'_> {
                 if tx.hold_run(id).await?.is_none() {
                     return Err(Error::Fenced { subject: FULL_STREAM.into() });
                 }
-                tx.put_records(id, Side::Source, &seen).await?;
+                tx.put_records(id, Side::Source, seen).await?;
                 tx.put(drafts).await?;
                 tx.move_run(id, position).await
             })
