@@ -263,6 +263,19 @@ impl Tx {
         Ok(made)
     }
 
+    /// Makes a subject if it is not there, and keeps it from everybody else until this transaction ends:
+    /// whoever takes other rows of it afterwards waits for nobody who holds it already.
+    pub(super) async fn hold_subject(&mut self, connection: &str, name: &str) -> Result<()> {
+        self.put_subjects(&BTreeSet::from([(connection, name)])).await?;
+        let locked = self.db.locking(" for update");
+        let _: Option<String> = on!(&mut self.db, |c| {
+            let mut select = QueryBuilder::new("select name from subject where connection = ");
+            select.push_bind(connection.to_owned()).push(" and name = ").push_bind(name.to_owned()).push(locked);
+            select.build_query_scalar().fetch_optional(c).await?
+        });
+        Ok(())
+    }
+
     /// Remembers a try that did not end well.
     pub async fn put_attempt(
         &mut self,
@@ -340,7 +353,7 @@ impl Tx {
         }
         // Subject before message, as those who finish do it, so that nobody waits crosswise.
         if let Some(subject) = &row.subject {
-            self.put_subjects(&BTreeSet::from([(row.connection.as_str(), subject.as_str())])).await?;
+            self.hold_subject(&row.connection, subject).await?;
             if state != "ready" {
                 self.unblock(&row.connection, subject, id).await?;
             }

@@ -1,8 +1,6 @@
 //! Table `schedule`: what must be known of timed jobs after a restart. The scheduler only wakes; when
 //! a job is due, when it last ran and whether it is paused are rows.
 
-use std::collections::BTreeSet;
-
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -88,7 +86,7 @@ impl Tx {
     pub async fn tick(&mut self, plan: &Plan, planned: Millis, tick: New) -> Result<bool> {
         // Subject before schedule, as those who finish a run do it, so that nobody waits crosswise.
         if let Some(subject) = &tick.subject {
-            self.put_subjects(&BTreeSet::from([(tick.connection.as_str(), subject.as_str())])).await?;
+            self.hold_subject(&tick.connection, subject).await?;
         }
         if !self.plan(plan, Some(planned)).await? {
             return Ok(false);
@@ -143,7 +141,6 @@ impl Tx {
             let before = if state == "parked" { "parked" } else { "waiting" };
             self.tally.add(&tick.connection, &lane, before, -1);
             self.tally.add(&tick.connection, &lane, "ready", 1);
-            self.put_subjects(&BTreeSet::from([(tick.connection.as_str(), subject.as_str())])).await?;
         }
         Ok(hastened == 1)
     }
