@@ -11,6 +11,9 @@ use tokio::net::{TcpListener, UnixListener};
 use crate::config::model::Server;
 use crate::http::{Closing, Door};
 
+/// Senders that may knock at once, after a restart for example. A shorter queue makes some of them wait for a second.
+const BACKLOG: i32 = 4096;
+
 /// Sockets that the service manager opened for us and keeps when we end.
 #[derive(Debug, Default)]
 pub struct Handed {
@@ -84,6 +87,7 @@ impl Sockets {
         if !lent {
             let place = || format!("server.listen {}", server.listen);
             let listener = TcpListener::bind(&server.listen).await.with_context(place)?;
+            rustix::net::listen(&listener, BACKLOG).with_context(place)?;
             addresses.push(listener.local_addr()?);
             http.push(Door::own(listener));
         }
