@@ -103,6 +103,23 @@ impl App {
 }
 
 impl Connection {
+    /// The clients of one connection, for a verb that talks to both platforms without a daemon; nothing is sent yet.
+    ///
+    /// # Errors
+    /// When a client cannot be built.
+    pub fn alone(config: &Config, connection: &model::Connection, clock: &Clock) -> anyhow::Result<Self> {
+        let terms = |budget: &model::Budget| Terms {
+            budget: Budget::new(limits(config, budget)),
+            breaker: rule(config.budgets.breaker),
+            clock: clock.clone(),
+        };
+        Ok(Self {
+            config: connection.clone(),
+            commercetools: commercetools::Client::new(&connection.commercetools, terms(&config.budgets.commercetools))?,
+            fluent: fluent::Client::new(&connection.fluent, terms(&config.budgets.fluent))?,
+        })
+    }
+
     /// Both remotes by the name of their platform.
     pub fn remotes(&self) -> [(&'static str, &Remote); 2] {
         [("commercetools", self.commercetools.remote()), ("fluent", self.fluent.remote())]

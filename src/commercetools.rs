@@ -4,6 +4,7 @@ pub mod action;
 pub mod catalogue;
 pub mod channel;
 pub mod client;
+pub mod definition;
 pub mod import_api;
 pub mod inventory;
 pub mod known;

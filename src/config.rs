@@ -16,6 +16,7 @@ mod merge;
 pub mod model;
 mod node;
 mod problem;
+pub mod provision;
 mod remote;
 mod schema;
 pub mod secret;

@@ -16,6 +16,7 @@ pub mod failure;
 pub mod fluent;
 pub mod http;
 pub mod intake;
+pub mod provision;
 pub mod pulse;
 pub mod queue;
 pub mod remote;

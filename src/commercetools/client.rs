@@ -3,6 +3,7 @@
 
 mod catalogue;
 mod channel;
+mod definition;
 mod import;
 mod inventory;
 
@@ -38,6 +39,9 @@ pub struct Client {
 struct Project {
     remote: Arc<Remote>,
     credential: Credential,
+    /// As the token endpoint said with the last token, each with the project's key.
+    scopes: Arc<Mutex<String>>,
+    key: String,
     /// `https://api.europe-west1.gcp.commercetools.com/my-project`
     root: String,
     /// The same on the host of the Import API.
@@ -56,15 +60,28 @@ const DEFINITION: Millis = 600_000;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Settings {
+    #[serde(default)]
+    pub version: i64,
     pub messages: Messages,
+    /// Language tags, in the project's order.
+    #[serde(default)]
+    pub languages: Vec<String>,
     /// `Classic` (also if absent), `Modular` or `InMigration` (A10).
     pub product_catalog_model: Option<String>,
 }
 
 /// Are Messages kept, so that they can be queried? Subscriptions deliver them in any case.
 #[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Messages {
     pub enabled: bool,
+    /// After so many days they are gone; 15 where the platform does not say.
+    #[serde(default = "fifteen")]
+    pub delete_days_after_creation: u8,
+}
+
+fn fifteen() -> u8 {
+    15
 }
 
 /// One page of a query (A2); there is never a total.
@@ -93,16 +110,17 @@ impl Client {
     pub fn new(config: &CommercetoolsRemote, terms: Terms) -> anyhow::Result<Self> {
         let clock = terms.clock.clone();
         let remote = Arc::new(Remote::new("commercetools", config.timeout.0, terms, |_| false)?);
-        let (asking, account) = (remote.clone(), config.clone());
-        let credential = Credential::new(clock.clone(), move || grant(asking.clone(), account.clone()).boxed());
+        let (asking, account, scopes) = (remote.clone(), config.clone(), Arc::<Mutex<String>>::default());
+        let granted = scopes.clone();
+        let credential =
+            Credential::new(clock.clone(), move || grant(asking.clone(), account.clone(), granted.clone()).boxed());
         let root = format!("{}/{}", config.api_url(), config.project_key);
         let import_root = format!("{}/{}", config.import_url(), config.project_key);
         let call = Call { lane: "order".into(), correlation: String::new() };
         let (date, definitions) = (AtomicI64::new(0), Mutex::default());
-        Ok(Self {
-            project: Arc::new(Project { remote, credential, root, import_root, clock, date, definitions }),
-            call,
-        })
+        let key = config.project_key.clone();
+        let project = Project { remote, credential, scopes, key, root, import_root, clock, date, definitions };
+        Ok(Self { project: Arc::new(project), call })
     }
 
     /// The same project on behalf of another call.
@@ -327,11 +345,13 @@ impl Client {
 }
 
 /// Client credentials grant (A1).
-async fn grant(remote: Arc<Remote>, config: CommercetoolsRemote) -> Result<Grant, Error> {
+async fn grant(remote: Arc<Remote>, config: CommercetoolsRemote, scopes: Arc<Mutex<String>>) -> Result<Grant, Error> {
     #[derive(Deserialize)]
     struct Token {
         access_token: SecretString,
         expires_in: u64,
+        #[serde(default)]
+        scope: String,
     }
     let operation = "POST /oauth/token";
     let setup = |sentence: String| Error {
@@ -376,6 +396,7 @@ async fn grant(remote: Arc<Remote>, config: CommercetoolsRemote) -> Result<Grant
         return Err(error);
     }
     let token: Token = parsed(operation, &answer)?;
+    *lock(&scopes) = token.scope;
     Ok(Grant { token: token.access_token, lifetime: Duration::from_secs(token.expires_in) })
 }
 
@@ -419,13 +440,12 @@ fn refused(status: u16, code: &str, sentence: String) -> Error {
 }
 
 fn parsed<T: DeserializeOwned>(operation: &str, answer: &Answer) -> Result<T, Error> {
-    serde_json::from_slice(&answer.body).map_err(|error| Error {
-        kind: Kind::Temporary(Class::Server),
-        status: answer.status.as_u16(),
-        code: String::new(),
-        sentence: format!("commercetools answered {operation} with something unreadable: {error}"),
-        after: None,
-    })
+    serde_json::from_slice(&answer.body).map_err(|error| unreadable(operation, answer.status.as_u16(), &error))
+}
+
+fn unreadable(operation: &str, status: u16, error: &serde_json::Error) -> Error {
+    let sentence = format!("commercetools answered {operation} with something unreadable: {error}");
+    Error { kind: Kind::Temporary(Class::Server), status, code: String::new(), sentence, after: None }
 }
 
 /// The answer to a write. One that cannot be read was done, but what the resource is like now has to be

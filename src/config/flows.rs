@@ -451,6 +451,53 @@ pub struct WorkflowState {
     pub force: bool,
 }
 
+/// The built-in table of workflow States, from first to last (F 5.3).
+const WORKFLOW: [(&str, &str); 10] = [
+    ("RECEIVED", "flOrderReceived"),
+    ("ESCALATED", "flOrderEscalated"),
+    ("BOOKED", "flOrderBooked"),
+    ("PICK_PACK", "flOrderPicking"),
+    ("PICK_PACK_CC", "flOrderPicking"),
+    ("AWAITING_COURIER_COLLECTION", "flOrderReady"),
+    ("AWAITING_CUSTOMER_COLLECTION", "flOrderReady"),
+    ("AWAITING_COLLECTION", "flOrderReady"),
+    ("COMPLETE", "flOrderComplete"),
+    ("CANCELLED", "flOrderCancelled"),
+];
+
+impl WorkflowState {
+    /// The State key of a Fluent status: the operator's entry, else the built-in one.
+    pub fn key_of(&self, status: &str) -> Option<&str> {
+        match self.mapping.get(status).map(Option::as_deref) {
+            Some(None | Some("" | "IGNORE")) => None,
+            Some(Some(key)) => Some(key),
+            None => WORKFLOW.iter().find(|(known, _)| *known == status).map(|(_, key)| *key),
+        }
+    }
+
+    /// Every key that some status leads to, each once: the built-in statuses from first to last, then others.
+    pub fn keys(&self) -> Vec<&str> {
+        let statuses = WORKFLOW.iter().map(|(status, _)| *status).chain(self.mapping.keys().map(String::as_str));
+        let mut keys: Vec<&str> = Vec::new();
+        for key in statuses.filter_map(|status| self.key_of(status)) {
+            if !keys.contains(&key) {
+                keys.push(key);
+            }
+        }
+        keys
+    }
+
+    /// Whether the operator's order of States, or without one the built-in order, has `to` before `from`.
+    /// States outside it have no order.
+    pub fn steps_back(&self, from: &str, to: &str) -> bool {
+        let place = |key: &str| match self.order.as_slice() {
+            [] => WORKFLOW.iter().position(|(_, known)| *known == key),
+            order => order.iter().position(|known| known == key),
+        };
+        place(from).zip(place(to)).is_some_and(|(from, to)| to < from)
+    }
+}
+
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AllowBack {

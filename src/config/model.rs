@@ -14,6 +14,7 @@ pub use super::flows::*;
 pub use super::fulfilment::*;
 pub use super::intake::*;
 use super::node::{join, join_item};
+pub use super::provision::*;
 pub use super::stock::*;
 use super::value::{Network, Pace, Rate, Secret, Share, Size, Span};
 
@@ -185,6 +186,8 @@ pub struct Connection {
     pub order_update: OrderUpdate,
     /// Custom types we write.
     pub custom_types: CustomTypes,
+    /// What `provision` creates.
+    pub provision: Provision,
     /// Order status.
     pub order_status: OrderStatus,
     /// Fulfilments.

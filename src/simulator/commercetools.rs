@@ -25,6 +25,9 @@
 //! | a return item that begins neither `Advised` nor `Returned`, or goes on from another state than `Returned` | 400 `InvalidJsonInput`, `InvalidOperation` | A8 |
 //! | key of a channel, Type or State outside `[A-Za-z0-9_-]{2,256}` | 400 `InvalidField` | A9 |
 //! | field of a Type that another Type of the resource defines with another type | 400 `InvalidOperation` | A9 |
+//! | field of a Type without `required`, a Set without element type | 400 `InvalidJsonInput` | A9 |
+//! | a Subscription to nothing, with a destination that lacks a member, the 51st | 400 `InvalidInput`, `InvalidJsonInput`, `MaxResourceLimitExceeded` | A6 |
+//! | Messages kept for less than 1 or more than 90 days | 400 `InvalidJsonInput` | A5 |
 //! | a role or a name that the channel has already, no role at all | 400 `InvalidOperation` | A9 |
 //! | a second entry of a SKU in a supply channel, or with a key | 400 `DuplicateField` | A9 |
 //! | supply channel without the role InventorySupply | 400 `InvalidOperation` | A9 |
@@ -62,6 +65,7 @@ mod returns;
 mod seed;
 mod shop;
 mod states;
+mod subscriptions;
 mod types;
 mod update;
 

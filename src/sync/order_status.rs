@@ -30,17 +30,6 @@ pub fn register(routes: &mut Routes) {
     });
 }
 
-/// The built-in workflow States from first to last.
-const WORKFLOW: &[&str] = &[
-    "flOrderReceived",
-    "flOrderEscalated",
-    "flOrderBooked",
-    "flOrderPicking",
-    "flOrderReady",
-    "flOrderComplete",
-    "flOrderCancelled",
-];
-
 /// What brings the states of the Order up to the Fluent status.
 pub fn project(source: &Source, order: &RememberedOrder, known: &Known, config: &OrderStatus) -> Part {
     if !config.enabled {
@@ -213,7 +202,7 @@ impl Round<'_> {
 
     fn workflow_state(&self, known: &Known, part: &mut Part) {
         let config = &self.config.workflow_state;
-        let Some(key) = workflow_key(config, self.status).filter(|_| config.enabled) else { return };
+        let Some(key) = config.key_of(self.status).filter(|_| config.enabled) else { return };
         let Some(target) = known.state_with_key(key) else {
             let sentence = format!(
                 "State {key} does not exist in commercetools; create it or run provision. The rest was written."
@@ -227,7 +216,7 @@ impl Round<'_> {
         let current = reference.and_then(|reference| known.state_named(reference));
         let from = current.map(|state| state.key.as_str()).or_else(|| reference.map(|reference| reference.label()));
         let from = from.unwrap_or("(none)");
-        if steps_back(config, from, key) {
+        if config.steps_back(from, key) {
             return part.notes.push(self.backward("state", from, key));
         }
         let allowed =
@@ -242,36 +231,6 @@ impl Round<'_> {
         );
         part.notes.push(Note::new("order_status.transition_not_allowed", sentence));
     }
-}
-
-/// The State key of a status: the operator's entry, else the built-in one.
-fn workflow_key<'a>(config: &'a model::WorkflowState, status: &str) -> Option<&'a str> {
-    match config.mapping.get(status).map(Option::as_deref) {
-        Some(None | Some("" | "IGNORE")) => None,
-        Some(Some(key)) => Some(key),
-        None => match status {
-            "RECEIVED" => Some("flOrderReceived"),
-            "ESCALATED" => Some("flOrderEscalated"),
-            "BOOKED" => Some("flOrderBooked"),
-            "PICK_PACK" | "PICK_PACK_CC" => Some("flOrderPicking"),
-            "AWAITING_COURIER_COLLECTION" | "AWAITING_CUSTOMER_COLLECTION" | "AWAITING_COLLECTION" => {
-                Some("flOrderReady")
-            }
-            "COMPLETE" => Some("flOrderComplete"),
-            "CANCELLED" => Some("flOrderCancelled"),
-            _ => None,
-        },
-    }
-}
-
-/// Whether the operator's order of States, or without one the built-in order, has `to` before
-/// `from`. States outside it have no order.
-fn steps_back(config: &model::WorkflowState, from: &str, to: &str) -> bool {
-    let place = |key: &str| match config.order.as_slice() {
-        [] => WORKFLOW.iter().position(|known| *known == key),
-        order => order.iter().position(|known| known == key),
-    };
-    place(from).zip(place(to)).is_some_and(|(from, to)| to < from)
 }
 
 /// A State without list of transitions leads everywhere.

@@ -17,7 +17,7 @@ use fluent_connector::sync::slice::Slice;
 use fluent_connector::sync::source::Source;
 use serde_json::{Value, json};
 
-use crate::golden_stock;
+use crate::{golden_provision, golden_stock};
 
 /// Examples whose flows exist.
 const IN_SCOPE: &[&str] = &[
@@ -29,6 +29,7 @@ const IN_SCOPE: &[&str] = &[
     "return-",
     "location-",
     "inventory-",
+    "provision-",
 ];
 
 #[test]
@@ -52,6 +53,7 @@ fn golden_examples() {
         let got = match name.split('-').next() {
             Some("location") => golden_stock::location(&read(input)),
             Some("inventory") => golden_stock::inventory(&read(input)),
+            Some("provision") => golden_provision::provision(&read(input)),
             _ => play(&read(input)),
         };
         if got != expected {
@@ -256,6 +258,7 @@ fn defaults() -> Value {
             "delivery": other["custom_types"]["delivery"],
             "parcel": other["custom_types"]["parcel"],
         },
+        "provision": other["provision"],
         "fulfilment": other["fulfilment"],
         "consignment": other["consignment"],
         "returns": other["returns"],

@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["main"],
     &["lib", "daemon", "demo"],
     &["cli", "http", "sync", "simulator"],
-    &["intake"],
+    &["intake", "provision"],
     &["queue"],
     &["app"],
     &["fluent", "commercetools", "cloud", "mapping", "notify"],

@@ -36,6 +36,7 @@ pub(super) fn check(findings: &mut Findings<'_>, connection: &Connection, routes
     check.fulfilment(connection);
     check.location(connection);
     check.inventory(connection);
+    check.provision(connection);
     let types = &connection.custom_types;
     let types = [
         ("order", &types.order),
@@ -56,6 +57,16 @@ struct Check<'c, 'l> {
 }
 
 impl Check<'_, '_> {
+    /// A destination has all that commercetools wants of its type.
+    fn provision(&mut self, connection: &Connection) {
+        let given = connection.provision.destination.as_ref();
+        let missing = given.into_iter().flat_map(|given| given.members()).filter(|(_, value)| value.is_none());
+        for (member, _) in missing {
+            let kind = given.map_or("", |given| given.name());
+            self.problem("provision.destination", format!("a destination of type {kind} needs {member}"));
+        }
+    }
+
     fn name(&mut self, connection: &Connection) {
         let name = &connection.name;
         let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';

@@ -296,6 +296,21 @@ pub(super) const STATE: &[&str] = &[
     "type",
     "version",
 ];
+pub(super) const SUBSCRIPTION: &[&str] = &[
+    "changes",
+    "createdAt",
+    "createdBy",
+    "destination",
+    "events",
+    "format",
+    "id",
+    "key",
+    "lastModifiedAt",
+    "lastModifiedBy",
+    "messages",
+    "status",
+    "version",
+];
 pub(super) const SHIPPING_METHOD: &[&str] = &[
     "active",
     "carrier",

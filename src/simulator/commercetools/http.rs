@@ -77,6 +77,9 @@ impl Inner {
         body: &Bytes,
     ) -> Answer<(StatusCode, Value)> {
         let operation = target.operation(&Method::POST);
+        if let Target::Project = target {
+            return self.write_settings(project, &operation, caller, body);
+        }
         let resource = match target {
             Target::Collection(resource) | Target::Id(resource, _) | Target::Key(resource, _) => *resource,
             Target::Foreign => return Err(foreign(&["manage_project"])),
@@ -101,6 +104,22 @@ impl Inner {
         self.record(&operation, resource, &written);
         expand(project, parameters, caller, &mut written.document);
         Ok((status, written.document))
+    }
+
+    fn write_settings(
+        &self,
+        project: &mut Project,
+        operation: &str,
+        caller: &Caller,
+        body: &Bytes,
+    ) -> Answer<(StatusCode, Value)> {
+        caller.needs(&project.key, &["manage_project_settings"])?;
+        let body = serde_json::from_slice(body).map_err(|why| Refusal::invalid_json(why.to_string()))?;
+        let (changed, actions) = project.update_settings(&body)?;
+        let settings = project.settings();
+        let detail = json!({"version": settings["version"], "actions": actions, "clientId": self.options.client_id});
+        self.front.effect(operation, "project", &project.key, &project.key, changed, detail);
+        Ok((StatusCode::OK, settings))
     }
 
     /// Only inventory entries are deleted through the API.

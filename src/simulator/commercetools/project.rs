@@ -17,6 +17,7 @@ use super::oauth::Tokens;
 use super::push::Pusher;
 use super::refusal::{Answer, Refusal};
 use super::resource::{Resource, of_type, resource};
+use super::update;
 use crate::clock::{Clock, Millis, rfc3339};
 
 pub(super) struct Project {
@@ -25,6 +26,10 @@ pub(super) struct Project {
     pub tokens: Tokens,
     /// Project setting `messages.enabled`: are Messages stored and can they be queried?
     pub messages_enabled: bool,
+    /// Project setting `messages.deleteDaysAfterCreation`.
+    messages_days: u64,
+    /// Of the project itself.
+    version: u64,
     /// How long after its timestamp a written row shows up in queries.
     pub late: Millis,
     /// How long after a write reads by id still answer what was there before it.
@@ -84,6 +89,8 @@ impl Project {
             clock,
             tokens: Tokens::default(),
             messages_enabled: false,
+            messages_days: 15,
+            version: 1,
             late: 0,
             stale: 0,
             largest_page: None,
@@ -100,19 +107,48 @@ impl Project {
     /// The answer to `GET /{projectKey}`.
     pub fn settings(&self) -> Value {
         json!({
-            "version": 1,
+            "version": self.version,
             "key": self.key,
             "name": self.key,
             "countries": ["DE", "AT", "US"],
             "currencies": ["EUR", "USD", "JPY"],
             "languages": ["en-GB", "de-DE"],
             "createdAt": self.created_at,
-            "messages": {"enabled": self.messages_enabled, "deleteDaysAfterCreation": 15},
+            "messages": {"enabled": self.messages_enabled, "deleteDaysAfterCreation": self.messages_days},
             "carts": {"deleteDaysAfterLastModification": 90, "countryTaxRateFallbackEnabled": false},
             "discounts": {"discountCombinationMode": "Stacking"},
             "inventory": {"releaseExpiredReservations": true, "reservationExpirationInMinutes": 1440},
             "productCatalogModel": "Classic"
         })
+    }
+
+    /// `POST /{projectKey}`: all actions or none. Answers whether something changed, and the names of the actions.
+    pub fn update_settings(&mut self, body: &Value) -> Answer<(bool, Vec<String>)> {
+        let (expected, actions) = update::parts(body)?;
+        if expected != self.version {
+            return Err(Refusal::conflict(&self.key, expected, self.version));
+        }
+        let (mut enabled, mut days) = (self.messages_enabled, self.messages_days);
+        for (name, action) in &actions {
+            match *name {
+                "changeMessagesConfiguration" => {
+                    let configuration = &action["messagesConfiguration"];
+                    let given =
+                        configuration["enabled"].as_bool().zip(configuration["deleteDaysAfterCreation"].as_u64());
+                    let given = given.filter(|(_, days)| (1..=90).contains(days));
+                    (enabled, days) = given.ok_or_else(|| {
+                        Refusal::invalid_json(
+                            "messagesConfiguration: Expected enabled and deleteDaysAfterCreation (1 to 90)",
+                        )
+                    })?;
+                }
+                other => return Err(Refusal::not_simulated(format!("Project action {other}"))),
+            }
+        }
+        let changed = (enabled, days) != (self.messages_enabled, self.messages_days);
+        self.version += u64::from(changed);
+        (self.messages_enabled, self.messages_days) = (enabled, days);
+        Ok((changed, actions.into_iter().map(|(name, _)| name.to_owned()).collect()))
     }
 
     pub fn new_id(&self) -> String {

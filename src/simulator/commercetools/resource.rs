@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::import::Import;
 use super::project::Project;
 use super::refusal::Answer;
-use super::{channel, fields, inventory, order, states, types};
+use super::{channel, fields, inventory, order, states, subscriptions, types};
 
 /// One kind of resource.
 pub(super) struct Resource {
@@ -45,13 +45,14 @@ const PLAIN: Resource = Resource {
 };
 
 #[rustfmt::skip]
-static RESOURCES: [Resource; 14] = [
+static RESOURCES: [Resource; 15] = [
     Resource { path: "orders", type_id: "order", key: Some(("orderNumber", "order-number")), view: &["view_orders", "manage_orders"], manage: &["manage_orders"], fields: fields::ORDER, change: Some(order::change), ..PLAIN },
     Resource { path: "payments", type_id: "payment", view: &["view_payments", "manage_payments"], manage: &["manage_payments"], fields: fields::PAYMENT, ..PLAIN },
     Resource { path: "customers", type_id: "customer", view: &["view_customers", "manage_customers"], manage: &["manage_customers"], fields: fields::CUSTOMER, ..PLAIN },
     Resource { path: "channels", type_id: "channel", view: &["view_channels", "view_products", "manage_channels", "manage_products"], manage: &["manage_channels", "manage_products"], fields: fields::CHANNEL, create: Some(channel::create), change: Some(channel::change), ..PLAIN },
     Resource { path: "types", type_id: "type", view: &["view_types", "manage_types"], manage: &["manage_types"], fields: fields::TYPE, create: Some(types::create), change: Some(types::change), ..PLAIN },
     Resource { path: "states", type_id: "state", view: &["view_states", "manage_states"], manage: &["manage_states"], fields: fields::STATE, create: Some(states::create), change: Some(states::change), ..PLAIN },
+    Resource { path: "subscriptions", type_id: "subscription", view: &["manage_subscriptions"], manage: &["manage_subscriptions"], fields: fields::SUBSCRIPTION, create: Some(subscriptions::create), change: Some(subscriptions::change), ..PLAIN },
     Resource { path: "shipping-methods", type_id: "shipping-method", view: &["view_shipping_methods", "manage_shipping_methods"], manage: &["manage_shipping_methods"], fields: fields::SHIPPING_METHOD, ..PLAIN },
     Resource { path: "categories", type_id: "category", view: &["view_categories", "view_products", "manage_categories", "manage_products"], fields: fields::CATEGORY, ..PLAIN },
     Resource { path: "products", type_id: "product", view: &["view_products", "manage_products"], fields: fields::PRODUCT, ..PLAIN },

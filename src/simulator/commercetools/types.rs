@@ -46,6 +46,12 @@ fn add(project: &Project, to: &mut Value, definition: &Value) -> Answer<()> {
         return Err(Refusal::invalid_field("name", &definition["name"], why));
     }
     check_enum("type -> name", definition["type"]["name"].as_str().unwrap_or_default(), FIELD_TYPES)?;
+    if definition["type"]["name"] == "Set" {
+        let element = definition["type"]["elementType"]["name"].as_str().unwrap_or_default();
+        check_enum("type -> elementType -> name", element, FIELD_TYPES)?;
+    }
+    let required = definition.get("required").and_then(Value::as_bool);
+    let required = required.ok_or_else(|| Refusal::invalid_json("required: Missing required value"))?;
     let label =
         localized(definition, "label")?.ok_or_else(|| Refusal::invalid_json("label: Missing required value"))?;
     let defines = |found: &Value| {
@@ -67,7 +73,7 @@ fn add(project: &Project, to: &mut Value, definition: &Value) -> Answer<()> {
     let mut added = json!({
         "name": name,
         "label": label,
-        "required": definition["required"] == true,
+        "required": required,
         "type": definition["type"],
         "inputHint": "SingleLine",
     });

@@ -81,7 +81,7 @@ pub(super) fn update(
 }
 
 /// Version and actions of an update body.
-fn parts(body: &Value) -> Answer<(u64, Vec<(&str, &Value)>)> {
+pub(super) fn parts(body: &Value) -> Answer<(u64, Vec<(&str, &Value)>)> {
     let version = body.get("version").and_then(Value::as_u64);
     let version = version.ok_or_else(|| Refusal::invalid_json("version: Missing required value"))?;
     let actions = body.get("actions").and_then(Value::as_array);
