@@ -1,5 +1,6 @@
 //! What the handlers of categories and products have in common.
 
+pub mod removal;
 pub mod run;
 
 use serde::{Deserialize, Serialize};

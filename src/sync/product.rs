@@ -44,6 +44,10 @@ pub fn register(routes: &mut Routes) {
         let config = &connection.product;
         (config.enabled && !config.poll.0.is_zero()).then(|| Timing::every(config.poll))
     });
+    routes.job("job.product-removal-sync", poll::removal).timed(|connection| {
+        let config = &connection.product;
+        (config.enabled && !config.removal_sweep.0.is_zero()).then(|| Timing::every(config.removal_sweep))
+    });
 }
 
 /// Mapping kind of standard products; commercetools id = product id.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use fluent_connector::queue::Range;
 use fluent_connector::simulator::commercetools::{category, product, variant};
 use fluent_connector::simulator::{Fault, Rule};
-use fluent_connector::store::Filter;
+use fluent_connector::store::{Filter, Urgency};
 
 use crate::database::Engine;
 use crate::on_both_databases;
@@ -19,6 +19,9 @@ on_both_databases! {
     a_request_whose_answer_was_lost_is_looked_for,
     a_run_that_is_cut_goes_on_and_writes_each_product_once,
     what_cannot_be_sent_stops_nobody,
+    categories_come_parents_first,
+    what_is_gone_unheard_of_is_deactivated,
+    too_much_that_is_gone_waits_for_a_person,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -46,8 +49,7 @@ async fn a_change_is_the_only_thing_written(engine: Engine) {
     world.pass(16 * MINUTE, MINUTE).await;
     each_once(&world, 60);
     for number in [7, 8] {
-        let id = product(&key(number), "", &[], vec![])["id"].as_str().unwrap().to_owned();
-        world.commercetools.edit("products", &id, |product| {
+        world.commercetools.edit("products", &id(number), |product| {
             product["masterData"]["current"]["variants"][0]["prices"][0]["value"]["centAmount"] = 1_234.into();
         });
     }
@@ -121,6 +123,90 @@ async fn what_cannot_be_sent_stops_nobody(engine: Engine) {
     world.nothing_lost().await;
 }
 
+async fn categories_come_parents_first(engine: Engine) {
+    let Some(world) = World::with(engine, Settings { without_push: true, ..Settings::default() }).await else { return };
+    // Children before their parents, and more of them than one request takes.
+    for number in 0..30 {
+        let document = category(&format!("c-{number:02}"), "Child", Some(&format!("p-{}", number % 3)));
+        world.commercetools.put("categories", document);
+    }
+    for number in 0..3 {
+        world.commercetools.put("categories", category(&format!("p-{number}"), "Parent", None));
+    }
+    world.pass(16 * MINUTE, MINUTE).await;
+    let made: Vec<String> = world
+        .fluent
+        .front()
+        .ledger()
+        .into_iter()
+        .filter(|effect| effect.operation == "createCategory")
+        .map(|effect| effect.reference)
+        .collect();
+    assert_eq!(made.len(), 33, "each once: {made:?}");
+    assert!(made[..3].iter().all(|name| name.starts_with("p-")), "{made:?}");
+    assert_eq!(requests(&world, "CreateCategories"), 3, "one for the parents, two for the children");
+    let child = world.fluent.categories().into_iter().find(|category| category["ref"] == "c-04").unwrap();
+    assert_eq!(child["parentCategory"]["ref"], "p-1");
+    quiet(&world).await;
+}
+
+async fn what_is_gone_unheard_of_is_deactivated(engine: Engine) {
+    let Some(world) = shop(engine, 20).await else { return };
+    world.pass(16 * MINUTE, MINUTE).await;
+    job(&world, "job.product-removal-sync", None).await;
+    for number in [3, 4] {
+        assert!(world.commercetools.delete("products", &id(number)));
+    }
+    assert_eq!(inactive(&world), 0);
+    job(&world, "job.product-removal-sync", None).await;
+    assert_eq!(inactive(&world), 6, "two products with two variants each");
+    let before = world.fluent.front().ledger().len();
+    job(&world, "job.product-removal-sync", None).await;
+    assert_eq!(world.fluent.front().ledger().len(), before, "once is enough");
+    quiet(&world).await;
+}
+
+async fn too_much_that_is_gone_waits_for_a_person(engine: Engine) {
+    let Some(world) = shop(engine, 60).await else { return };
+    world.pass(16 * MINUTE, MINUTE).await;
+    job(&world, "job.product-removal-sync", None).await;
+    for number in 0..51 {
+        assert!(world.commercetools.delete("products", &id(number)));
+    }
+    job(&world, "job.product-removal-sync", None).await;
+    let waiting = world.newest("job.product-removal-sync").await;
+    let sentence = "The sweep would deactivate 51 products (85 %). Approve it or correct the scope.";
+    assert_eq!((waiting.state.as_str(), waiting.detail.as_deref()), ("waiting", Some(sentence)));
+    assert_eq!(inactive(&world), 0);
+
+    let store = world.daemons[0].app.store();
+    let run = store.read().await.unwrap().open_run("main", "product-removal-sync").await.unwrap().unwrap().id;
+    let approved = store.write(Urgency::Bulk, move |tx| {
+        Box::pin(async move { tx.approve_run(run, "a person", "we closed a shop").await })
+    });
+    assert!(approved.await.unwrap());
+    world.settle().await;
+    world.pass(MINUTE, MINUTE).await;
+    assert_eq!(inactive(&world), 51 * 3);
+    quiet(&world).await;
+}
+
+fn id(number: usize) -> String {
+    product(&key(number), "", &[], vec![])["id"].as_str().unwrap().to_owned()
+}
+
+/// How many products of Fluent are out of use.
+fn inactive(world: &World) -> usize {
+    world.fluent.products().iter().filter(|product| product["status"] == "INACTIVE").count()
+}
+
+async fn job(world: &World, name: &str, range: Option<Range>) {
+    let queue = &world.daemons[0].queue;
+    let job = queue.routes.find(name).unwrap();
+    queue.run_job("main", job, range, "story").await.unwrap();
+    world.settle().await;
+}
+
 /// A shop with so many products of two variants each, that nobody told us of.
 async fn shop(engine: Engine, count: usize) -> Option<World> {
     let world = World::with(engine, Settings { without_push: true, ..Settings::default() }).await?;
@@ -139,10 +225,7 @@ fn key(number: usize) -> String {
 
 /// A run over all there is.
 async fn again(world: &World) {
-    let queue = &world.daemons[0].queue;
-    let job = queue.routes.find("job.product-sync").unwrap();
-    queue.run_job("main", job, Some(Range { from: 0, to: None }), "story").await.unwrap();
-    world.settle().await;
+    job(world, "job.product-sync", Some(Range { from: 0, to: None })).await;
 }
 
 /// By Fluent's own ledger: each product and each variant was created once.

@@ -62,7 +62,10 @@ fn alias(at: usize) -> String {
 /// Name and text of the operation for so many inputs; `None` if it is not of the form
 /// `mutation Name($input: Type) { field(input: $input) { .. } }`.
 fn aliased(operation: &Operation, count: usize) -> Option<(String, String)> {
-    let name = format!("{}s", operation.name);
+    let name = match operation.name.strip_suffix('y') {
+        Some(stem) => format!("{stem}ies"),
+        None => format!("{}s", operation.name),
+    };
     let (head, rest) = operation.text.split_once('{')?;
     let kind = head.split_once("$input:")?.1.split_once(')')?.0.trim();
     let (_, selection) = rest.split_once(')')?;

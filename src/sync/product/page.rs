@@ -7,7 +7,7 @@ use super::inbox::look_again_when_prices_change;
 use super::plan::{Entity, Kind, Plan};
 use super::poll::PRODUCTS;
 use super::upsert::operations;
-use super::{PAGE, VARIANT, read};
+use super::{VARIANT, read};
 use crate::app::App;
 use crate::clock::Millis;
 use crate::commercetools::catalogue::ProductProjection;
@@ -26,7 +26,6 @@ const SINGLE: [&str; 2] = ["fluent.upsert-product", "fluent.deactivate-product"]
 /// # Errors
 /// A remote that fails: the page is tried again, without what was written.
 pub async fn page(app: App, message: Message) -> Outcome {
-    debug_assert_eq!(message.route(), PAGE);
     let connection = connection(&app, &message)?;
     let Some(work) = Work::open(&app, &message, connection, &PRODUCTS).await? else {
         return skip(Skip::Superseded, "The run of this page is over.");

@@ -1,8 +1,10 @@
-//! `job.product-sync`: finds the published products that no notification told of (C 3.1).
+//! `job.product-sync`: finds the published products that no notification told of (C 3.1);
+//! `job.product-removal-sync`: finds those that are gone (C 10).
 
 use crate::app::App;
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, Skip, skip};
 use crate::queue::Message;
+use crate::sync::catalogue::removal::{Sweep, sweep};
 use crate::sync::catalogue::run::{Collection, begin};
 use crate::sync::connection;
 
@@ -29,4 +31,17 @@ pub async fn sync(app: App, message: Message) -> Outcome {
         return Err(Failure::rejected(sentence));
     }
     begin(&app, &message, connection, &PRODUCTS).await
+}
+
+/// Walks the ids of all published products, and has those looked at that Fluent has and commercetools does not.
+///
+/// # Errors
+/// As [`sweep`].
+pub async fn removal(app: App, message: Message) -> Outcome {
+    let connection = connection(&app, &message)?;
+    if !connection.config.product.enabled {
+        return skip(Skip::Ignored, "Products are switched off for this connection.");
+    }
+    let gone = Sweep { stream: "product-removal-sync", of: &PRODUCTS, route: "commercetools.product-deleted" };
+    sweep(&app, &message, connection, &gone).await
 }
