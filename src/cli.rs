@@ -205,6 +205,9 @@ pub enum JobVerb {
         /// Look again at everything that changed from here on; the cursor stays. A time, or how long ago: 24h.
         #[arg(long, value_name = "TIME")]
         from: Option<String>,
+        /// Look again at everything there is, as with --from at the beginning of time.
+        #[arg(long, conflicts_with_all = ["from", "to"])]
+        full: bool,
         /// End of that range; without it up to now.
         #[arg(long, value_name = "TIME", requires = "from")]
         to: Option<String>,

@@ -20,6 +20,7 @@ pub mod order_link;
 pub mod order_lookup;
 pub mod order_status;
 pub mod order_update;
+pub mod pages;
 pub mod poll;
 pub mod product;
 pub mod returns;

@@ -17,13 +17,16 @@ const LOOK: Duration = Duration::from_millis(500);
 pub async fn perform(verb: &JobVerb, client: &Client, output: &Output) -> Result<(), Refusal> {
     match verb {
         JobVerb::List => list(client, output).await,
-        JobVerb::Run { name, from, to, set, confirm, dry_run, connection, wait } => {
+        JobVerb::Run { name, from, to, full, set, confirm, dry_run, connection, wait } => {
             let mut wanted = given(connection);
             if let Some(count) = confirm {
                 wanted["confirm"] = json!(count);
             }
             if let Some(dry_run) = dry_run {
                 wanted["dry_run"] = json!(dry_run);
+            }
+            if *full {
+                wanted["from"] = json!("1970-01-01T00:00:00Z");
             }
             for pair in set {
                 let Some((key, value)) = pair.split_once('=') else {

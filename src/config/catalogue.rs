@@ -22,6 +22,8 @@ pub struct Category {
     pub status_inactive: String,
     /// Pause between two looks at commercetools; `0s` = none.
     pub poll: Span,
+    /// Pause between two searches for what is gone from commercetools; `0s` = none.
+    pub removal_sweep: Span,
     /// A category that waits longer for its parent is parked.
     pub wait_limit: Span,
 }
@@ -55,6 +57,8 @@ pub struct Product {
     pub accept_change_notifications: bool,
     /// Pause between two looks at commercetools; `0s` = none.
     pub poll: Span,
+    /// Pause between two searches for what is gone from commercetools; `0s` = none.
+    pub removal_sweep: Span,
 }
 
 /// What happens in Fluent to what is gone in commercetools.

@@ -1,6 +1,7 @@
 //! Client of the Fluent platform: GraphQL, where an error in a 200 is a failure
 //! (platform-fluent.md 1, 2).
 
+pub mod batch;
 mod event;
 
 use std::collections::{BTreeMap, HashMap};
@@ -14,8 +15,8 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 
 use super::operation::{self, Operation};
 use crate::clock::{Clock, Millis};
@@ -425,6 +426,9 @@ struct Entry {
     /// Plain REST errors carry the code here.
     #[serde(default)]
     code: Option<String>,
+    /// Which field of the answer it is about, from the root.
+    #[serde(default)]
+    path: Vec<Value>,
 }
 
 #[derive(Deserialize)]
@@ -433,6 +437,11 @@ struct Extensions {
 }
 
 impl Entry {
+    /// The root field that it is about.
+    fn alias(&self) -> Option<&str> {
+        self.path.first().and_then(Value::as_str)
+    }
+
     /// The code, which some answers have only inside the message (2.4).
     fn code(&self) -> String {
         let stated = self.extensions.as_ref().and_then(|extensions| extensions.code.clone());
@@ -464,34 +473,43 @@ fn is_too_fast(answer: &Answer) -> bool {
     answer.body.windows(CODE.len()).any(|bytes| bytes == CODE) && code_of(answer).as_deref() == Some("C0011E")
 }
 
-/// What an answer means for the work (2.4; F 1.7).
-fn judged<T: DeserializeOwned>(operation: &Operation, answer: &Answer) -> Result<T, Error> {
+/// Is there an answer of Fluent's GraphQL at all (2.4; F 1.7)?
+fn standing(operation: &Operation, answer: &Answer) -> Result<(), Error> {
     let status = answer.status.as_u16();
     let lost = if operation.write { Class::UnknownOutcome } else { Class::Server };
-    let temporary =
-        |class, sentence, after| Error { kind: Kind::Temporary(class), status, code: String::new(), sentence, after };
     match status {
-        200 => {}
-        401 => return Err(temporary(Class::Unauthorized, "Fluent refuses our token.".into(), None)),
+        200 => Ok(()),
+        401 => Err(temporary(status, Class::Unauthorized, "Fluent refuses our token.".into(), None)),
         429 => {
             let after = answer.retry_after.or(Some(Duration::from_secs(60)));
-            return Err(temporary(Class::RateLimited, "Fluent asks us to slow down.".into(), after));
+            Err(temporary(status, Class::RateLimited, "Fluent asks us to slow down.".into(), after))
         }
         500.. => {
             let sentence = format!("Fluent answered {status} to {}.", operation.name);
-            return Err(temporary(lost, sentence, answer.retry_after));
+            Err(temporary(status, lost, sentence, answer.retry_after))
         }
-        _ => return Err(refused(status, "", format!("Fluent answered {status} to {}.", operation.name))),
+        _ => Err(refused(status, "", format!("Fluent answered {status} to {}.", operation.name))),
     }
+}
+
+fn temporary(status: u16, class: Class, sentence: String, after: Option<Duration>) -> Error {
+    Error { kind: Kind::Temporary(class), status, code: String::new(), sentence, after }
+}
+
+/// What an answer means for the work (2.4; F 1.7).
+fn judged<T: DeserializeOwned>(operation: &Operation, answer: &Answer) -> Result<T, Error> {
+    standing(operation, answer)?;
+    let status = answer.status.as_u16();
+    let lost = if operation.write { Class::UnknownOutcome } else { Class::Server };
     let unreadable = |error: serde_json::Error| {
-        temporary(lost, format!("Fluent answered {} with something unreadable: {error}", operation.name), None)
+        temporary(status, lost, format!("Fluent answered {} with something unreadable: {error}", operation.name), None)
     };
     let envelope: Envelope = serde_json::from_slice(&answer.body).map_err(unreadable)?;
     if let Some(entry) = envelope.errors.first() {
         return Err(coded(operation, status, entry));
     }
     let Some(data) = envelope.data else {
-        return Err(temporary(lost, format!("Fluent answered {} without data.", operation.name), None));
+        return Err(temporary(status, lost, format!("Fluent answered {} without data.", operation.name), None));
     };
     serde_json::from_str(data.get()).map_err(unreadable)
 }

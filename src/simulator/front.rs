@@ -179,6 +179,11 @@ impl Front {
         self.keeps_all.store(true, Ordering::SeqCst);
     }
 
+    /// What was received: operation, status of the answer, how often.
+    pub fn counted(&self) -> Vec<(String, u16, u64)> {
+        lock(&self.counts).iter().map(|((name, status), count)| (name.clone(), *status, *count)).collect()
+    }
+
     /// How often an operation was received, whatever the answer.
     pub fn received(&self, operation: &str) -> u64 {
         lock(&self.counts).iter().filter(|((name, _), _)| name == operation).map(|(_, n)| n).sum()
@@ -439,6 +444,7 @@ impl Front {
                 }),
             )
             .route("/_control/ledger", get(|State(front): State<Arc<Self>>| async move { Json(front.ledger()) }))
+            .route("/_control/counts", get(|State(front): State<Arc<Self>>| async move { Json(front.counted()) }))
             .route("/_control/requests", get(|State(front): State<Arc<Self>>| async move { Json(front.exchanges()) }))
             .with_state(self)
     }

@@ -1,11 +1,15 @@
 //! What the handlers of categories and products have in common.
 
+pub mod removal;
+pub mod run;
+
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::pages::PAGE_AT_WORK;
 use super::text::Notes;
 use crate::app::{App, Connection};
-use crate::failure::Failure;
+use crate::failure::{Class, Failure};
 use crate::queue::{Draft, Message, Note};
 use crate::remote::Error;
 use crate::store::Mapping;
@@ -82,4 +86,17 @@ pub fn note(message: &Message, notes: &Notes) {
         let sentence = format!("{count} values of {field} were too long and were cut or left out.");
         message.note(Note::new("text.cut", sentence));
     }
+}
+
+/// Is a page of a run writing it just now? Then a message of its own comes later.
+///
+/// # Errors
+/// To be tried again soon, if so; when the database fails.
+pub async fn unclaimed(app: &App, message: &Message, row: Option<&Mapping>) -> Result<(), Failure> {
+    let Some((kind, name)) = row.and_then(|row| Some((&row.kind, row.fluent_ref.as_ref()?))) else { return Ok(()) };
+    if app.store().read().await?.is_claimed(message.connection(), kind, name).await? {
+        let sentence = format!("A page of a run is writing {kind} {name} just now.");
+        return Err(Failure::Again { class: Class::Stale, sentence, after: PAGE_AT_WORK });
+    }
+    Ok(())
 }

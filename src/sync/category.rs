@@ -6,6 +6,7 @@
 //! part is [`to_fluent`]. Field table: `commercetools-to-fluent`, section 2.
 
 pub mod inbox;
+pub mod page;
 pub mod poll;
 pub mod send;
 
@@ -31,10 +32,18 @@ pub fn register(routes: &mut Routes) {
         let config = &connection.category;
         (config.enabled && !config.poll.0.is_zero()).then(|| Timing::every(config.poll))
     });
+    routes.outbox(PAGE, page::page).lane("bulk");
+    routes.job("job.category-removal-sync", poll::removal).timed(|connection| {
+        let config = &connection.category;
+        (config.enabled && !config.removal_sweep.0.is_zero()).then(|| Timing::every(config.removal_sweep))
+    });
 }
 
 /// Mapping kind of categories.
 pub const KIND: &str = "category";
+
+/// Route of a page of a run.
+const PAGE: &str = "fluent.upsert-category-page";
 
 /// Longest ref of a category that is a parent.
 const REF: usize = 36;

@@ -61,6 +61,8 @@ pub const KIND: &str = "position";
 const SET_INVENTORY: &str = "commercetools.set-inventory";
 const PAGE: &str = "commercetools.set-inventory-page";
 const IMPORT: &str = "commercetools.import-inventory";
+/// Routes of the pages of a run.
+const PAGES: [&str; 2] = [PAGE, IMPORT];
 const URGENT: &str = "stock-urgent";
 
 /// What one entry is to have.

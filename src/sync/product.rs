@@ -10,6 +10,7 @@
 pub mod attributes;
 pub mod deactivate;
 pub mod inbox;
+pub mod page;
 pub mod plan;
 pub mod poll;
 pub mod price;
@@ -38,9 +39,14 @@ pub fn register(routes: &mut Routes) {
     routes.inbox("commercetools.price-changed", price::changed);
     routes.outbox("fluent.upsert-product", upsert::upsert);
     routes.outbox("fluent.deactivate-product", deactivate::deactivate);
+    routes.outbox(PAGE, page::page).lane("bulk");
     routes.job("job.product-sync", poll::sync).timed(|connection| {
         let config = &connection.product;
         (config.enabled && !config.poll.0.is_zero()).then(|| Timing::every(config.poll))
+    });
+    routes.job("job.product-removal-sync", poll::removal).timed(|connection| {
+        let config = &connection.product;
+        (config.enabled && !config.removal_sweep.0.is_zero()).then(|| Timing::every(config.removal_sweep))
     });
 }
 
@@ -48,6 +54,9 @@ pub fn register(routes: &mut Routes) {
 pub const KIND: &str = "product";
 /// Mapping kind of variants; commercetools id = [`variant_id`].
 pub const VARIANT: &str = "variant";
+
+/// Route of a page of a run.
+const PAGE: &str = "fluent.upsert-product-page";
 
 /// Longest ref.
 const REF: usize = 100;

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use super::poll::{Found, Pace, Window};
 use crate::app::{App, Connection};
@@ -27,13 +28,16 @@ pub struct After {
 }
 
 /// A row, as far as it is looked at; the resource is read again by its handler.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Row {
-    id: String,
-    version: i64,
-    last_modified_at: String,
+pub struct Row {
+    pub id: String,
+    pub version: i64,
+    pub last_modified_at: String,
 }
+
+/// A page whose rows are read one by one: one that cannot be read leaves the others alone.
+pub type RawPage = Page<Box<RawValue>>;
 
 /// What a walk looks for.
 pub struct Walk {
@@ -123,8 +127,23 @@ pub async fn page<T: DeserializeOwned>(
     limit: &mut u16,
 ) -> Result<Page<T>, Failure> {
     let place = window.after::<After>()?;
+    page_between(commercetools, collection, filter, (window.from, window.to), place.as_ref(), limit).await
+}
+
+/// Reads the page behind a place of what changed between two moments.
+///
+/// # Errors
+/// As the client says.
+pub async fn page_between<T: DeserializeOwned>(
+    commercetools: &Client,
+    collection: &'static str,
+    filter: Option<&str>,
+    span: (Millis, Millis),
+    place: Option<&After>,
+    limit: &mut u16,
+) -> Result<Page<T>, Failure> {
     loop {
-        match commercetools.query(collection, &query(filter, window, place.as_ref(), *limit)).await {
+        match commercetools.query(collection, &query(filter, span, place, *limit)).await {
             Err(error) if *limit > 1 && matches!(error.code.as_str(), "ContentTooLarge" | "QueryTimedOut") => {
                 *limit /= 2;
             }
@@ -139,15 +158,15 @@ pub fn after(last: Option<(&String, &String)>, rows: usize, limit: u16) -> Optio
 }
 
 /// The rows of a window behind a place, oldest first (C 1.8).
-fn query(filter: Option<&str>, window: &Window<'_>, place: Option<&After>, limit: u16) -> Query {
-    let mut variables = vec![("until".to_owned(), clock::rfc3339(window.to))];
+fn query(filter: Option<&str>, (from, to): (Millis, Millis), place: Option<&After>, limit: u16) -> Query {
+    let mut variables = vec![("until".to_owned(), clock::rfc3339(to))];
     let behind = match place {
         Some(After { at, id }) => {
             variables.extend([("t".to_owned(), at.clone()), ("id".to_owned(), id.clone())]);
             "(lastModifiedAt > :t or (lastModifiedAt = :t and id > :id))"
         }
         None => {
-            variables.push(("t".to_owned(), clock::rfc3339(window.from)));
+            variables.push(("t".to_owned(), clock::rfc3339(from)));
             "lastModifiedAt >= :t"
         }
     };

@@ -5,6 +5,7 @@ mod backlog;
 mod budget;
 mod caller;
 mod catalogue;
+mod catalogue_bulk;
 mod cli;
 mod cloud;
 mod coalesced;

@@ -325,11 +325,17 @@ async fn jobs_are_named_run_and_paused_over_http() {
     };
     let list = ask("GET", "/api/v1/jobs", Value::Null).await.json();
     let names: Vec<&str> = list["items"].as_array().unwrap().iter().map(|job| job["name"].as_str().unwrap()).collect();
-    let catalogue = ["job.category-sync", "job.consignment-sync", "job.customer-sync", "job.fulfilment-sync"];
+    let catalogue = [
+        "job.category-removal-sync",
+        "job.category-sync",
+        "job.consignment-sync",
+        "job.customer-sync",
+        "job.fulfilment-sync",
+    ];
     let stock = ["job.import-operation-sync", "job.inventory-full-sync", "job.inventory-sync"];
     let places = ["job.location-full-sync", "job.location-sync"];
     let orders = ["job.order-backfill-sync", "job.order-status-sync", "job.order-sync", "job.payment-sync"];
-    let rest = ["job.product-sync", "job.retention", "job.return-sync"];
+    let rest = ["job.product-removal-sync", "job.product-sync", "job.retention", "job.return-sync"];
     assert_eq!(names, [&catalogue[..], &stock, &places, &orders, &rest].concat(), "of connection main only");
     let polls = &list["items"][names.iter().position(|name| *name == "job.order-sync").unwrap()];
     assert_eq!((&polls["timing"], &polls["connection"]), (&json!("every 1m"), &json!("main")));

@@ -48,7 +48,7 @@ pub(super) fn router() -> Router<Commercetools> {
     Router::new()
         .route("/_control/orders", post(place))
         .route("/_control/orders/{id}/email", post(set_email))
-        .route("/_control/documents/{resource}", get(documents))
+        .route("/_control/documents/{resource}", get(documents).post(put_documents))
         .route("/_control/seed", post(seed))
         .route("/_control/subscribe", post(subscribe))
         .route("/_control/messages", post(messages))
@@ -110,6 +110,22 @@ async fn documents(
         Some(_) => Ok(Json(platform.documents(&path))),
         None => Err(StatusCode::NOT_FOUND),
     }
+}
+
+/// Puts documents as the shop itself, like [`Commercetools::put`]. Answers how many.
+async fn put_documents(
+    State(platform): State<Commercetools>,
+    Path(path): Path<String>,
+    Json(documents): Json<Vec<Value>>,
+) -> Result<Json<usize>, StatusCode> {
+    if resource(&path).is_none() {
+        return Err(StatusCode::NOT_FOUND);
+    }
+    let count = documents.len();
+    for document in documents {
+        platform.put(&path, document);
+    }
+    Ok(Json(count))
 }
 
 async fn seed(State(platform): State<Commercetools>) -> StatusCode {

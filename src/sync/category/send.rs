@@ -16,7 +16,9 @@ use crate::queue::{Message, Note};
 use crate::store::{Mapping, Urgency};
 use crate::sync::attribute::own;
 use crate::sync::canonical::canonical_hash;
-use crate::sync::catalogue::{Notice, ask, explained, extra, held, is_lost, is_written, next, note, set_extra};
+use crate::sync::catalogue::{
+    Notice, ask, explained, extra, held, is_lost, is_written, next, note, set_extra, unclaimed,
+};
 use crate::sync::connection;
 use crate::sync::text::present;
 
@@ -31,6 +33,7 @@ pub async fn upsert(app: App, message: Message) -> Outcome {
     let Some(category) = read(&message, connection, &id).await? else {
         return gone(&message, connection, row.as_ref(), &id);
     };
+    unclaimed(&app, &message, row.as_ref()).await?;
     if row.as_ref().is_some_and(|row| is_written(row) && category.version < row.commercetools_version) {
         return skip(Skip::Superseded, "A newer version was sent already.");
     }
@@ -64,6 +67,7 @@ pub async fn deactivate(app: App, message: Message) -> Outcome {
         message.unchanged();
         return Ok(());
     }
+    unclaimed(&app, &message, Some(&row)).await?;
     // It may be back since this was decided.
     if let Some(category) = connection.commercetools.on(message.call()).category(&id).await? {
         message.then([next(&message, "commercetools.category-changed", (KIND, &id), category.version, true)]);
@@ -123,13 +127,17 @@ pub fn seen(message: &Message, mut row: Mapping, version: i64) {
     message.with(move |tx| Box::pin(async move { tx.put_mapping(&row).await }));
 }
 
-/// The content together with the configuration that shaped it and is not part of it.
-fn hash(mapped: &Mapped, connection: &Connection) -> Result<String, Failure> {
+/// Hash of the content together with the configuration that shaped it and is not part of it.
+///
+/// # Errors
+/// A rejection if it cannot be written as JSON.
+pub fn hash(mapped: &Mapped, connection: &Connection) -> Result<String, Failure> {
     canonical_hash(&(&mapped.create, &connection.config.category.status_active))
         .map_err(|error| Failure::rejected(format!("The category cannot be written as JSON: {error}")))
 }
 
-fn parent_id(category: &Category) -> Option<&str> {
+/// Id of the category above it.
+pub fn parent_id(category: &Category) -> Option<&str> {
     category.parent.as_ref().and_then(|parent| parent.id.as_deref())
 }
 

@@ -1,12 +1,13 @@
 //! `job.inventory-sync`: looks for positions that changed (F 1.5, 4.1).
 
-use super::run::{Place, begin, is_at_work, stream};
-use super::{full, pair};
+use super::run::{Place, begin, stream};
+use super::{PAGES, full, pair};
 use crate::app::{App, Connection};
 use crate::config::model::Pair;
 use crate::failure::{Failure, Outcome, Skip, skip};
 use crate::queue::Message;
 use crate::sync::connection;
+use crate::sync::pages::is_at_work;
 use crate::sync::poll::{Pace, Window};
 
 /// Begins a run for each pair over the positions that changed in a window. The first run of a pair is a full
@@ -45,7 +46,7 @@ async fn start(app: &App, message: &Message, connection: &Connection, pair: &Pai
         // From where the full sync begins on, nothing is missed.
         return full::start(app, message, connection, pair, &all).await;
     }
-    if is_at_work(app, message, &changes).await? {
+    if is_at_work(app, message, &changes, &PAGES).await? {
         return Ok(false);
     }
     if let Some(channel) = &pair.channel {

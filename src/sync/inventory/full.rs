@@ -1,12 +1,13 @@
 //! `job.inventory-full-sync`: all positions of a pair against all entries of its Channel (F 4.7).
 
-use super::pair;
-use super::run::{Place, begin, is_at_work, stream};
+use super::run::{Place, begin, stream};
+use super::{PAGES, pair};
 use crate::app::{App, Connection};
 use crate::config::model::Pair;
 use crate::failure::{Failure, Outcome, Skip, skip};
 use crate::queue::Message;
 use crate::sync::connection;
+use crate::sync::pages::is_at_work;
 
 /// Begins a full sync of each pair, unless one is under way.
 ///
@@ -44,7 +45,7 @@ pub async fn start(
     pair: &Pair,
     stream: &str,
 ) -> Result<bool, Failure> {
-    if is_at_work(app, message, stream).await? {
+    if is_at_work(app, message, stream, &PAGES).await? {
         return Ok(false);
     }
     if let Some(channel) = &pair.channel {

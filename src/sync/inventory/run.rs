@@ -17,11 +17,10 @@ use crate::config::model::Pair;
 use crate::failure::{Failure, Outcome};
 use crate::queue::{Effect, Message};
 use crate::store::{Counted, Error, New, Position, Result, Run, Tx, Urgency};
+use crate::sync::pages::{Chain, OPEN};
 use crate::sync::poll::Frame;
 
-/// Pages of one step at work at once.
-const OPEN: u64 = 3;
-/// The same for requests of twenty entries each, which are much shorter.
+/// Pages of one step at work at once, for requests of twenty entries each, which are much shorter.
 const OPEN_IMPORTS: u64 = 24;
 
 /// What a page does.
@@ -68,18 +67,6 @@ pub struct Place {
     pub counts: Counts,
 }
 
-/// The pages of one step.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Chain {
-    /// Pages whose end is known.
-    read: u64,
-    /// Pages at work.
-    open: u64,
-    /// Where the next page begins, while too many are at work.
-    next: Option<Value>,
-    ended: bool,
-}
-
 /// What a run saw.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
@@ -120,47 +107,29 @@ impl Place {
 
     /// The first page of a step.
     pub fn start(&mut self, run: Uuid, step: Step) -> PageOf {
-        self.chains.insert(step, Chain { open: 1, ..Chain::default() });
+        self.chains.insert(step, Chain::begun());
         PageOf { run, step, number: 1, after: None }
     }
 
     /// Page `number` ends at `next`; `None` = it is the last one. Answers the page that may begin.
     fn read(&mut self, run: Uuid, step: Step, number: u64, next: Option<Value>) -> Option<PageOf> {
         let most = if self.container.is_some() && step == Step::Write { OPEN_IMPORTS } else { OPEN };
-        let chain = self.chains.entry(step).or_default();
-        if chain.read >= number {
-            return None;
-        }
-        chain.read = number;
-        chain.ended = next.is_none();
-        match next {
-            Some(after) if chain.open < most => {
-                chain.open += 1;
-                Some(PageOf { run, step, number: number + 1, after: Some(after) })
-            }
-            next => {
-                chain.next = next;
-                None
-            }
-        }
+        let (number, after) = self.chains.entry(step).or_default().read(number, next, most)?;
+        Some(PageOf { run, step, number, after: Some(after) })
     }
 
     /// A page is done. Answers the page that may begin now.
     fn done(&mut self, run: Uuid, step: Step) -> Option<PageOf> {
-        let chain = self.chains.entry(step).or_default();
-        chain.open = chain.open.saturating_sub(1);
-        if let Some(after) = chain.next.take() {
-            chain.open += 1;
-            return Some(PageOf { run, step, number: chain.read + 1, after: Some(after) });
+        if let Some((number, after)) = self.chains.entry(step).or_default().done() {
+            return Some(PageOf { run, step, number, after: Some(after) });
         }
-        let is_over = |chain: &Chain| chain.ended && chain.open == 0;
-        let reading = step != Step::Write && self.chains.values().all(is_over);
+        let reading = step != Step::Write && self.chains.values().all(Chain::is_over);
         reading.then(|| self.start(run, Step::Decide))
     }
 
     /// Is nothing left to write?
     fn is_written(&self) -> bool {
-        self.chains.get(&Step::Write).is_some_and(|chain| chain.ended && chain.open == 0)
+        self.chains.get(&Step::Write).is_some_and(Chain::is_over)
     }
 }
 
@@ -211,27 +180,6 @@ pub async fn begin(
         })
     });
     Ok(opened.await?)
-}
-
-/// Is a run at work? One whose pages all ended without ending it is given up: the next one starts again.
-///
-/// # Errors
-/// When the database fails.
-pub async fn is_at_work(app: &App, message: &Message, stream: &str) -> std::result::Result<bool, Failure> {
-    let mut db = app.store().read().await?;
-    let Some(run) = db.open_run(message.connection(), stream).await? else { return Ok(false) };
-    let prefix = run.id.to_string();
-    for route in [PAGE, IMPORT] {
-        if db.live_messages(message.connection(), route, &prefix).await? > 0 {
-            return Ok(true);
-        }
-    }
-    drop(db);
-    let store = app.store();
-    store
-        .write(Urgency::Bulk, move |tx| Box::pin(async move { tx.end_run(run.id, "given-up").await.map(|_| ()) }))
-        .await?;
-    Ok(false)
 }
 
 /// The messages of pages.

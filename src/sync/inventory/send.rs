@@ -17,11 +17,10 @@ use crate::queue::Message;
 use crate::store::Mapping;
 use crate::sync::catalogue::extra;
 use crate::sync::connection;
+use crate::sync::pages::PAGE_AT_WORK;
 
 /// A stock value waits for its Channel for a day.
 pub const WAIT: Span = Span(Duration::from_secs(24 * 60 * 60));
-/// How soon a value looks again whose pair a page is writing.
-const PAGE_AT_WORK: Duration = Duration::from_secs(2);
 
 /// Payload of `commercetools.set-inventory`.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -11,7 +11,7 @@ use crate::failure::{Failure, Outcome, Skip, skip};
 use crate::fluent::operation;
 use crate::queue::{Message, Note};
 use crate::store::Mapping;
-use crate::sync::catalogue::{Notice, explained, extra, is_lost, next};
+use crate::sync::catalogue::{Notice, explained, extra, is_lost, next, unclaimed};
 use crate::sync::category::catalogue;
 use crate::sync::connection;
 
@@ -26,6 +26,7 @@ pub async fn deactivate(app: App, message: Message) -> Outcome {
     let Some((row, name)) = row.and_then(|row| row.fluent_ref.clone().map(|name| (row, name))) else {
         return skip(Skip::Ignored, "The product was never sent to Fluent.");
     };
+    unclaimed(&app, &message, Some(&row)).await?;
     // It may be published again since this was decided.
     if let Some(product) = connection.commercetools.on(message.call()).product_projection(&id).await? {
         message.then([next(&message, "commercetools.product-changed", (KIND, &id), product.version, true)]);

@@ -7,7 +7,7 @@ use crate::clock::rfc3339;
 use crate::commercetools::catalogue::ProductProjection;
 use crate::config::model::OnGone;
 use crate::failure::{Outcome, Skip, skip};
-use crate::queue::Message;
+use crate::queue::{Draft, Message};
 use crate::store::Mapping;
 use crate::sync::catalogue::{Notice, is_written, next};
 use crate::sync::category::inbox::remember_deletion;
@@ -30,7 +30,7 @@ pub async fn changed(app: App, message: Message) -> Outcome {
         let row = app.store().read().await?.mapping(message.connection(), KIND, &id).await?;
         return gone(&message, connection, row.as_ref(), &id).await;
     };
-    look_again_when_prices_change(&app, &message, connection, &product);
+    message.then(look_again_when_prices_change(&app, &message, connection, &product));
     let plan = Plan::make(&app, &message, connection, product).await?;
     if plan.is_unchanged() {
         plan.seen(&message);
@@ -114,11 +114,16 @@ pub async fn gone(message: &Message, connection: &Connection, row: Option<&Mappi
 
 /// A price begins or ends at a known moment: nobody announces that. The message for an earlier moment
 /// was claimed together with this one, so each look plans the next.
-fn look_again_when_prices_change(app: &App, message: &Message, connection: &Connection, product: &ProductProjection) {
+pub fn look_again_when_prices_change(
+    app: &App,
+    message: &Message,
+    connection: &Connection,
+    product: &ProductProjection,
+) -> Option<Draft> {
     let rules = &connection.config.product;
     let all = product.all_variants().flat_map(|variant| &variant.prices);
-    let Some(at) = prices::next_change(all, rules, app.clock().now()).filter(|_| rules.send_prices) else { return };
+    let at = prices::next_change(all, rules, app.clock().now()).filter(|_| rules.send_prices)?;
     let key = format!("{}#{}@price:{}:{}", product.id, product.version, rfc3339(at), message.id());
     let draft = message.next("commercetools.product-changed", key).subject(format!("{KIND}:{}", product.id));
-    message.then([draft.payload(serde_json::json!({"id": product.id})).due(at)]);
+    Some(draft.payload(serde_json::json!({"id": product.id})).due(at))
 }

@@ -111,6 +111,18 @@ impl Plan {
             && self.refused == self.before.refused
     }
 
+    /// The standard product and its variants.
+    pub fn entities(&self) -> impl Iterator<Item = &Entity> {
+        std::iter::once(&self.standard).chain(&self.variants)
+    }
+
+    /// Is all of it sent by one create or update each?
+    pub fn is_plain(&self) -> bool {
+        let is_plain = |entity: &Entity| entity.left.is_empty() && entity.taken_from.is_none();
+        let nothing_else = self.missing.is_empty() && self.removed.is_empty() && self.refused.is_empty();
+        nothing_else && self.entities().all(is_plain)
+    }
+
     /// The row of the standard product once all of it was written, or while some variants are not.
     pub fn row(&self, message: &Message, whole: bool) -> Mapping {
         let mut written = self.standard.written.clone();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use crate::app::Connection;
 use crate::commercetools::catalogue::{ProductPrice, ProductProjection};
-use crate::failure::{Class, Failure};
+use crate::failure::{Class, Failure, Outcome};
 use crate::queue::Message;
 
 /// Why products of this project are not sent; `None` = they are.
@@ -40,16 +40,25 @@ pub async fn published(
         let sentence = format!("commercetools returns an older version of product {name} than announced.");
         return Err(Failure::retry(Class::Stale, sentence));
     }
+    complete(message, connection, &mut product).await?;
+    Ok(Some(product))
+}
+
+/// Adds to a product what its projection does not say: standalone prices, the key of its tax category.
+///
+/// # Errors
+/// As the client says.
+pub async fn complete(message: &Message, connection: &Connection, product: &mut ProductProjection) -> Outcome {
     if product.price_mode.as_deref() == Some("Standalone") && connection.config.product.send_prices {
-        standalone_prices(message, connection, &mut product).await?;
+        standalone_prices(message, connection, product).await?;
     }
     let tax_category = product.tax_category.as_mut().filter(|_| !connection.config.product.tax_types.is_empty());
     if let Some(tax_category) = tax_category
         && let (Some(id), None) = (&tax_category.id, &tax_category.obj)
     {
-        tax_category.obj = commercetools.tax_category(id).await?;
+        tax_category.obj = connection.commercetools.on(message.call()).tax_category(id).await?;
     }
-    Ok(Some(product))
+    Ok(())
 }
 
 /// Standalone prices stand in the place of embedded ones.

@@ -20,7 +20,7 @@ use crate::queue::{Message, Note};
 use crate::remote::Error;
 use crate::store::Urgency;
 use crate::sync::attribute::own;
-use crate::sync::catalogue::{Notice, ask, explained, held, is_lost, is_written, note};
+use crate::sync::catalogue::{Notice, ask, explained, held, is_lost, is_written, note, unclaimed};
 use crate::sync::category;
 use crate::sync::connection;
 use crate::sync::text::present;
@@ -39,6 +39,7 @@ pub async fn upsert(app: App, message: Message) -> Outcome {
     let Some(product) = read::published(&message, connection, &id).await? else {
         return gone(&message, connection, row.as_ref(), &id).await;
     };
+    unclaimed(&app, &message, row.as_ref()).await?;
     if row.as_ref().is_some_and(|row| is_written(row) && product.version < row.commercetools_version) {
         return skip(Skip::Superseded, "A newer version was sent already.");
     }
@@ -304,7 +305,8 @@ impl Step<'_> {
     }
 }
 
-fn operations(kind: Kind) -> (&'static Operation, &'static Operation) {
+/// Create and update of a kind.
+pub fn operations(kind: Kind) -> (&'static Operation, &'static Operation) {
     match kind {
         Kind::Standard => (&operation::CREATE_STANDARD_PRODUCT, &operation::UPDATE_STANDARD_PRODUCT),
         Kind::Variant => (&operation::CREATE_VARIANT_PRODUCT, &operation::UPDATE_VARIANT_PRODUCT),
