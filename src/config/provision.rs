@@ -19,6 +19,7 @@ pub struct Provision {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
+    /// Kind of destination, in commercetools' spelling.
     #[serde(rename = "type")]
     pub kind: DestinationKind,
     /// SQS.
@@ -41,6 +42,7 @@ pub struct Destination {
     pub topic: Option<String>,
 }
 
+/// Kinds of destination that can be provisioned; others need a secret, and are set up by hand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 pub enum DestinationKind {
     #[serde(rename = "SQS")]

@@ -103,7 +103,7 @@ fn fields(connection: &Connection, resource: &str) -> Vec<FieldDraft> {
         let name = ours.fields.get(*value)?.as_deref()?;
         Some(draft(name, label, kind, *lines))
     });
-    let pickup = (resource == "order").then(|| &connection.order.pickup.custom_field).filter(|name| !name.is_empty());
+    let pickup = (resource == "order").then_some(&connection.order.pickup.custom_field).filter(|name| !name.is_empty());
     named.chain(pickup.map(|name| draft(name, "Pickup Location Ref", "String", false))).collect()
 }
 
