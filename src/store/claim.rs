@@ -35,10 +35,13 @@ impl Tx {
     /// Takes due work of one lane for `holder`: up to `limit` subjects (or single messages), each
     /// with all its ready and waiting rows of the same route.
     ///
-    /// A claim waits for no other transaction (on Postgres it passes over what is locked), so claims
-    /// neither queue up behind each other nor take part in a deadlock. Only one that makes a missing
-    /// subject may wait, for whoever makes it at the same time.
+    /// A claim passes over what other transactions have locked (on Postgres), so claims neither queue up behind
+    /// each other nor take part in a deadlock. It waits only for its daemon's lease to be renewed, and where it
+    /// makes a missing subject for whoever makes it at the same time. Who has no lease gets nothing.
     pub async fn claim(&mut self, holder: Uuid, lane: &str, limit: usize) -> Result<Vec<Claimed>> {
+        if !self.keep_lease(holder).await? {
+            return Ok(Vec::new());
+        }
         let now = self.clock.now();
         let heads = self.due_heads(lane, now, limit).await?;
         let mut claimed = Vec::new();

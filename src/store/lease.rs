@@ -4,7 +4,7 @@
 //! one daemon at a time, so a restart takes over at once instead of waiting for the lease of its
 //! predecessor to run out.
 
-use sqlx::FromRow;
+use sqlx::{FromRow, QueryBuilder};
 use uuid::Uuid;
 
 use super::{Db, Error, Result, Tx, on};
@@ -65,15 +65,26 @@ impl Tx {
         if renewed == 1 { Ok(()) } else { Err(Error::Fenced { subject: format!("daemon {daemon}") }) }
     }
 
-    /// Removes the lease of a daemon that did not renew it; `false` if it did, after all.
+    /// Has this daemon its lease? Nobody takes that away before this transaction ends: whoever frees what a dead
+    /// daemon held must see everything that it claimed, also what it claims at this moment.
+    pub(super) async fn keep_lease(&mut self, daemon: Uuid) -> Result<bool> {
+        let locked = self.db.locking(" for share");
+        let kept: Option<Uuid> = on!(&mut self.db, |c| {
+            let mut select = QueryBuilder::new("select daemon from lease where daemon = ");
+            select.push_bind(daemon).push(locked);
+            select.build_query_scalar().fetch_optional(c).await?
+        });
+        Ok(kept.is_some())
+    }
+
+    /// Removes the lease of a daemon that did not renew it; `false` if it did, after all, or is claiming just now.
     pub async fn bury(&mut self, dead: &Lease) -> Result<bool> {
+        let locked = self.db.locking(" for update skip locked");
         Ok(on!(&mut self.db, |c| {
-            sqlx::query("delete from lease where daemon = $1 and until = $2")
-                .bind(dead.daemon)
-                .bind(dead.until)
-                .execute(c)
-                .await?
-                .rows_affected()
+            let mut delete = QueryBuilder::new("delete from lease where daemon in (select daemon from lease");
+            delete.push(" where daemon = ").push_bind(dead.daemon).push(" and until = ").push_bind(dead.until);
+            delete.push(locked).push(")");
+            delete.build().execute(c).await?.rows_affected()
         }) == 1)
     }
 

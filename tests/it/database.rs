@@ -9,8 +9,8 @@ use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use fluent_connector::clock::Clock;
-use fluent_connector::store::{Options, Result, Store};
+use fluent_connector::clock::{Clock, Millis};
+use fluent_connector::store::{Options, Result, Store, Urgency};
 use futures_util::FutureExt;
 use sqlx::{Connection, PgConnection, SqliteConnection};
 use tempfile::TempDir;
@@ -273,4 +273,12 @@ async fn administer(server: &str, statement: String) {
     let mut connection = PgConnection::connect(server).await.unwrap();
     sqlx::raw_sql(sqlx::AssertSqlSafe(statement)).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+}
+
+/// A daemon of an instance of its own, that lives.
+pub async fn register(store: &Store, daemon: Uuid) {
+    let instance = daemon.to_string();
+    let lease = store
+        .write(Urgency::Urgent, move |tx| async move { tx.take_lease(&instance, daemon, Millis::MAX).await }.boxed());
+    lease.await.unwrap();
 }

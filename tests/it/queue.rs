@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::database::{Database, START};
+use crate::database::{Database, START, register};
 use crate::settle::settle;
 
 /// One connection whose remotes are closed ports of loopback; retries without jitter.
@@ -84,7 +84,11 @@ impl Bench {
     fn start(&mut self, drain: Duration) {
         self.stop = CancellationToken::new();
         let worker = Worker::new(self.queue.clone(), self.daemon);
-        self.working.spawn(worker.run(self.stop.clone(), drain));
+        let (store, daemon, stop) = (self.store().clone(), self.daemon, self.stop.clone());
+        self.working.spawn(async move {
+            register(&store, daemon).await;
+            worker.run(stop, drain).await;
+        });
     }
 
     /// Stops the worker and waits until it has drained.

@@ -22,7 +22,7 @@ use futures_util::future::BoxFuture;
 use serde_json::json;
 use uuid::Uuid;
 
-use crate::database::{Database, START};
+use crate::database::{Database, START, register};
 
 /// A store on a clock that stands still.
 struct Bench {
@@ -54,8 +54,14 @@ impl Bench {
         self.store.write(Urgency::Urgent, body).await
     }
 
+    /// As a daemon that lives.
     async fn claim(&self, holder: Uuid, limit: usize) -> Vec<Claimed> {
-        self.write(move |tx| async move { tx.claim(holder, "order", limit).await }.boxed()).await.unwrap()
+        self.claim_in("order", holder, limit).await
+    }
+
+    async fn claim_in(&self, lane: &'static str, holder: Uuid, limit: usize) -> Vec<Claimed> {
+        register(&self.store, holder).await;
+        self.write(move |tx| async move { tx.claim(holder, lane, limit).await }.boxed()).await.unwrap()
     }
 
     /// Claims exactly one.

@@ -95,6 +95,7 @@ async fn an_outcome_of_a_lost_claim_leaves_nothing_and_the_subject_is_looked_at_
                     .write(Urgency::Urgent, move |tx| {
                         async move {
                             tx.reclaim(&[dead]).await?;
+                            tx.take_lease("another", other, i64::MAX).await?;
                             for claimed in tx.claim(other, &lane, 10).await? {
                                 tx.release(&claimed, None).await?;
                                 let ending = fluent_connector::store::Ending::Done("written");

@@ -109,9 +109,7 @@ async fn drain(bench: &Bench, running: &mut Vec<Claimed>) {
     bench.clock.advance(Duration::from_secs(60));
     loop {
         let mut claimed = bench.claim(Uuid::now_v7(), 50).await;
-        claimed.extend(
-            bench.write(|tx| async move { tx.claim(Uuid::now_v7(), "status", 50).await }.boxed()).await.unwrap(),
-        );
+        claimed.extend(bench.claim_in("status", Uuid::now_v7(), 50).await);
         if claimed.is_empty() {
             break;
         }

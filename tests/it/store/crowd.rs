@@ -12,12 +12,13 @@ use tokio::task::JoinSet;
 use uuid::Uuid;
 
 use super::{Bench, message, of, on_route};
-use crate::database::{Database, START, on_both};
+use crate::database::{Database, START, on_both, register};
 
 on_both!(
     nothing_runs_twice_and_nothing_is_lost,
     two_daemons_that_put_the_same_do_not_block_each_other,
     who_waits_while_the_pair_is_written_is_woken,
+    what_a_daemon_claims_while_another_takes_over_is_not_stuck,
 );
 
 const SUBJECTS: usize = 200;
@@ -78,6 +79,7 @@ async fn put_all(store: Store, daemon: usize) {
 
 async fn work(store: Store, clock: Clock, watch: Arc<Watch>, number: usize) {
     let holder = Uuid::now_v7();
+    register(&store, holder).await;
     let mut tries = 0;
     while watch.done.lock().unwrap().len() < MESSAGES {
         let claimed = match number % 2 {
@@ -206,5 +208,40 @@ async fn who_waits_while_the_pair_is_written_is_woken(database: Database) {
         bench.store.read().await.unwrap().mappings(&MappingFilter::default(), 1000).await.unwrap().len(),
         ROUNDS
     );
+    bench.balanced().await;
+}
+
+/// A claim may still be on its way into the database when its daemon is dead and the next one starts.
+async fn what_a_daemon_claims_while_another_takes_over_is_not_stuck(database: Database) {
+    const ROUNDS: usize = 100;
+    let bench = Bench::new(database.clone()).await;
+    let other = database.second(&bench.store, &bench.clock).await;
+    let mut dead = Uuid::now_v7();
+    bench.write(move |tx| async move { tx.take_lease("ours", dead, START).await }.boxed()).await.unwrap();
+    for round in 0..ROUNDS {
+        bench.put(of(&format!("s:{round}"), format!("m{round}"))).await;
+        let (before, next) = (dead, Uuid::now_v7());
+        let claim = bench.write(move |tx| async move { tx.claim(before, "order", 10).await }.boxed());
+        let take_over = other.write(Urgency::Urgent, move |tx| {
+            async move {
+                let replaced = tx.take_lease("ours", next, START).await?;
+                tx.reclaim(replaced.as_slice()).await
+            }
+            .boxed()
+        });
+        let (claimed, taken) = match round % 2 {
+            0 => tokio::join!(claim, take_over),
+            _ => {
+                let (taken, claimed) = tokio::join!(take_over, claim);
+                (claimed, taken)
+            }
+        };
+        assert_eq!(claimed.unwrap().len() as u64, taken.unwrap().ready, "claimed in time and freed, or not claimed");
+        let claimed = bench.write(move |tx| async move { tx.claim(next, "order", 10).await }.boxed()).await.unwrap();
+        assert_eq!(claimed.len(), 1, "the next daemon has it");
+        assert_eq!(claimed[0].lead().key, format!("m{round}"));
+        bench.finish(&claimed[0]).await.unwrap();
+        dead = next;
+    }
     bench.balanced().await;
 }
