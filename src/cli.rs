@@ -6,6 +6,7 @@
 
 mod client;
 mod config;
+mod connection;
 mod cursor;
 mod explain;
 mod job;
@@ -83,6 +84,9 @@ pub enum Command {
         #[arg(long)]
         recount: bool,
     },
+    /// Connections: which platforms are tied together, and whether anything is written to them.
+    #[command(subcommand)]
+    Connection(ConnectionVerb),
     /// Jobs: what runs by itself, and when.
     #[command(subcommand)]
     Job(JobVerb),
@@ -236,6 +240,28 @@ pub struct Page {
     /// The `next` of the page before.
     #[arg(long, value_name = "NEXT")]
     after: Option<String>,
+}
+
+/// `connection …`
+#[derive(Debug, Subcommand)]
+pub enum ConnectionVerb {
+    /// List connections, and whether writes are stopped.
+    List,
+    /// Write nothing to either platform until it is resumed; intake and reading go on, also over restarts.
+    Pause {
+        name: String,
+        /// Stop every write; the one thing that can be paused for a whole connection.
+        #[arg(long, required = true)]
+        writes: bool,
+        /// Why; shown wherever the connection is.
+        #[arg(long, value_name = "SENTENCE")]
+        reason: String,
+        /// Then it goes on by itself: in how long (2h), or a time.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+    },
+    /// Let what waits be written.
+    Resume { name: String },
 }
 
 /// `job …`
@@ -470,6 +496,7 @@ async fn perform(arguments: &Arguments, routes: &[&str]) -> Result<(), Refusal> 
         Command::Config(verb) => config::perform(verb, arguments, routes, &output).await,
         Command::Version => version(&output),
         Command::Status { recount } => status::show(&client(arguments).await?, *recount, &output).await,
+        Command::Connection(verb) => connection::perform(verb, &client(arguments).await?, &output).await,
         Command::Job(verb) => job::perform(verb, &client(arguments).await?, &output).await,
         Command::Cursor(verb) => cursor::perform(verb, &client(arguments).await?, &output).await,
         Command::Message(verb) => message::perform(verb, &client(arguments).await?, &output).await,

@@ -4,12 +4,14 @@
 //! connection does not exist for it. Unknown parameters are refused, so that a filter with a typing
 //! error does not silently show everything.
 
+pub mod connections;
 pub mod cursors;
 pub mod explain;
 pub mod export;
 pub mod jobs;
 pub mod mappings;
 pub mod messages;
+pub mod scheduler;
 pub mod status;
 pub mod tokens;
 
