@@ -86,7 +86,7 @@ pub enum Command {
     },
     /// Connections: which platforms are tied together, and whether anything is written to them.
     #[command(subcommand)]
-    Connection(ConnectionVerb),
+    Connection(connection::ConnectionVerb),
     /// Jobs: what runs by itself, and when.
     #[command(subcommand)]
     Job(JobVerb),
@@ -104,7 +104,7 @@ pub enum Command {
     Explain(ExplainVerb),
     /// API tokens.
     #[command(subcommand)]
-    Token(TokenVerb),
+    Token(token::TokenVerb),
     /// Ask the daemon whether it lives; for containers and supervisors.
     Healthcheck {
         /// Also whether it takes messages in.
@@ -240,28 +240,6 @@ pub struct Page {
     /// The `next` of the page before.
     #[arg(long, value_name = "NEXT")]
     after: Option<String>,
-}
-
-/// `connection …`
-#[derive(Debug, Subcommand)]
-pub enum ConnectionVerb {
-    /// List connections, and whether writes are stopped.
-    List,
-    /// Write nothing to either platform until it is resumed; intake and reading go on, also over restarts.
-    Pause {
-        name: String,
-        /// Stop every write; the one thing that can be paused for a whole connection.
-        #[arg(long, required = true)]
-        writes: bool,
-        /// Why; shown wherever the connection is.
-        #[arg(long, value_name = "SENTENCE")]
-        reason: String,
-        /// Then it goes on by itself: in how long (2h), or a time.
-        #[arg(long, value_name = "TIME")]
-        until: Option<String>,
-    },
-    /// Let what waits be written.
-    Resume { name: String },
 }
 
 /// `job …`
@@ -422,38 +400,6 @@ pub enum ExplainVerb {
         #[arg(long)]
         connection: Option<String>,
     },
-}
-
-/// `token …`
-#[derive(Debug, Subcommand)]
-pub enum TokenVerb {
-    /// Make a token; it is printed once. With --config this works without a daemon, too.
-    Create(TokenWanted),
-    /// List tokens.
-    List,
-    /// Make a token useless from now on.
-    Revoke { id: String },
-}
-
-/// What a new token may do.
-#[derive(Clone, Debug, Args)]
-#[command(group(clap::ArgGroup::new("grant").required(true).args(["role", "scopes"])))]
-pub struct TokenWanted {
-    /// Who or what will use it.
-    #[arg(long)]
-    name: String,
-    /// storefront, sender, scheduler, monitor, viewer, operator or admin.
-    #[arg(long)]
-    role: Option<String>,
-    /// A single scope instead of a role; may be given several times.
-    #[arg(long = "scope", value_name = "SCOPE")]
-    scopes: Vec<String>,
-    /// A connection it is for; may be given several times. `*` = all, for role admin.
-    #[arg(long = "connection", value_name = "NAME")]
-    connections: Vec<String>,
-    /// 30d, a time, or never (role sender). Without it: 90d.
-    #[arg(long, value_name = "TIME")]
-    expires: Option<String>,
 }
 
 /// Reads the command line; on a wrong one it says so and ends the process with code 2.

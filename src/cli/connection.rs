@@ -1,11 +1,33 @@
 //! `connection …`: which platforms are tied together, and whether anything is written to them.
 
+use clap::Subcommand;
 use serde_json::{Value, json};
 
-use super::ConnectionVerb;
 use super::client::Client;
 use super::output::{Output, deadline, local, text};
 use super::refusal::Refusal;
+
+/// `connection …`
+#[derive(Debug, Subcommand)]
+pub enum ConnectionVerb {
+    /// List connections, and whether writes are stopped.
+    List,
+    /// Write nothing to either platform until it is resumed; intake and reading go on, also over restarts.
+    Pause {
+        name: String,
+        /// Stop every write; the one thing that can be paused for a whole connection.
+        #[arg(long, required = true)]
+        writes: bool,
+        /// Why; shown wherever the connection is.
+        #[arg(long, value_name = "SENTENCE")]
+        reason: String,
+        /// Then it goes on by itself: in how long (2h), or a time.
+        #[arg(long, value_name = "TIME")]
+        until: Option<String>,
+    },
+    /// Let what waits be written.
+    Resume { name: String },
+}
 
 /// Runs one of them.
 pub async fn perform(verb: &ConnectionVerb, client: &Client, output: &Output) -> Result<(), Refusal> {

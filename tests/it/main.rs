@@ -68,3 +68,4 @@ mod totals;
 mod weather;
 mod webhook;
 mod world;
+mod write_stop;
