@@ -96,10 +96,6 @@ impl Surface {
             .route("/api/v1/connections/{name}", get(api::connections::show))
             .route("/api/v1/connections/{name}/pause", post(api::connections::pause))
             .route("/api/v1/connections/{name}/resume", post(api::connections::resume))
-            .route(
-                "/api/v1/fluent-connect/scheduler/add/{account}/{retailer}/{job}",
-                put(api::scheduler::add).layer(DefaultBodyLimit::max(api::scheduler::BODY)),
-            )
             .route("/api/v1/jobs", get(api::jobs::list))
             .route("/api/v1/jobs/{name}", get(api::jobs::show))
             .route("/api/v1/jobs/{name}/run", post(api::jobs::run))

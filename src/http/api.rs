@@ -11,7 +11,6 @@ pub mod export;
 pub mod jobs;
 pub mod mappings;
 pub mod messages;
-pub mod scheduler;
 pub mod status;
 pub mod tokens;
 

@@ -195,49 +195,19 @@ impl Queue {
         options: Map<String, Value>,
         by: &str,
     ) -> Result<Uuid> {
-        self.put_run(connection, job, range, options, &Uuid::now_v7().to_string(), by).await
-    }
-
-    /// The same under a name of the caller's: a name that was used before answers the run of then.
-    ///
-    /// # Errors
-    /// When the store does not take it.
-    pub async fn run_job_named(
-        &self,
-        connection: &str,
-        job: &Route,
-        range: Option<Range>,
-        name: Option<&str>,
-        by: &str,
-    ) -> Result<Uuid> {
-        let name = name.map_or_else(|| Uuid::now_v7().to_string(), str::to_owned);
-        self.put_run(connection, job, range, Map::new(), &name, by).await
-    }
-
-    async fn put_run(
-        &self,
-        connection: &str,
-        job: &Route,
-        range: Option<Range>,
-        options: Map<String, Value>,
-        name: &str,
-        by: &str,
-    ) -> Result<Uuid> {
-        let subject = range.map_or_else(|| job.name.clone(), |_| format!("{}#{name}", job.name));
-        let key = format!("{RUN}{name}");
-        let draft = self.draft(connection, &job.name, key.clone(), Source::Operator).subject(subject);
+        let run = Uuid::now_v7();
+        let subject = range.map_or_else(|| job.name.clone(), |_| format!("{}#{run}", job.name));
+        let draft = self.draft(connection, &job.name, format!("{RUN}{run}"), Source::Operator).subject(subject);
         let mut payload = json!(range);
         if !options.is_empty() && payload.is_object() {
             payload["options"] = options.into();
         }
         let put = self.put(vec![draft.payload(payload)]).await?;
         tracing::info!(connection, job = job.name, actor = by, "{connection}: {} is run by {by}", job.name);
-        if let [Put::Accepted(id)] = put[..] {
-            return Ok(id);
-        }
-        // It was put before; if it was pruned since, nobody can look at it any more.
-        let before = self.app.store().read().await?.message_id(connection, &job.name, &key).await?;
-        Ok(before.unwrap_or_default())
+        Ok(match put[..] {
+            [Put::Accepted(id)] => id,
+            _ => run,
+        })
     }
 
     /// No tick of this job from now on. A run under way ends.

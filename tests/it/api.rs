@@ -31,7 +31,6 @@ const ROUTES: &[(&str, &str, &str, &[&str])] = &[
     ("GET", "/api/v1/connections/main", "", &["status:read"]),
     ("POST", "/api/v1/connections/main/pause", r#"{"writes":true,"reason":"a rehearsal"}"#, &["jobs:write"]),
     ("POST", "/api/v1/connections/main/resume", "", &["jobs:write"]),
-    ("PUT", "/api/v1/fluent-connect/scheduler/add/TEST/1/order-sync", "{}", &["jobs:run"]),
     ("GET", "/api/v1/jobs", "", &["jobs:read"]),
     ("GET", "/api/v1/jobs/order-sync", "", &["jobs:read"]),
     ("POST", "/api/v1/jobs/order-sync/run", "{}", &["jobs:run"]),
