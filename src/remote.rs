@@ -142,9 +142,9 @@ impl Remote {
     /// Sends a request within the budget and returns the answer, whatever its status.
     ///
     /// # Errors
-    /// Only when no answer came: [`Class::WritesStopped`] if a person stopped writes, [`Class::BreakerOpen`] if the remote is not to be asked,
-    /// [`Class::Network`] if nothing was sent (or the request was a read), [`Class::UnknownOutcome`]
-    /// if a write may have been done.
+    /// Only when no answer came: [`Class::WritesStopped`] if a person stopped writes, [`Class::BreakerOpen`]
+    /// if the remote is not to be asked, [`Class::Network`] if nothing was sent (or the request was a read),
+    /// [`Class::UnknownOutcome`] if a write may have been done.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
         let (operation, write) = (request.operation, request.write);
         let breaker = if write { &self.writes } else { &self.reads };

@@ -112,7 +112,8 @@ enum Verdict {
         due: Millis,
         detail: String,
     },
-    /// As if it had not been tried, but a write may have been done whose answer was not waited for: the next try looks first.
+    /// As if it had not been tried, but a write may have been done whose answer was not waited for: the next
+    /// try looks first.
     CutOff {
         due: Millis,
         held_since: Millis,
