@@ -112,10 +112,14 @@ async fn without_a_valid_token_there_is_nothing() {
         assert_eq!(reply.problem(), (401, "unauthenticated".into()), "{why}");
         assert_eq!(reply.headers["www-authenticate"], "Bearer", "{why}");
     }
-    for (method, path, _, _) in ROUTES {
-        let path = path.replace("{parked}", &Uuid::now_v7().to_string()).replace("{token}", &valid.id);
-        let reply = desk.ask(method, &path, None, None).await;
-        assert_eq!(reply.problem().0, 401, "{method} {path}");
+    // Whoever fails thirty times within a minute is answered 429: a desk for each twenty.
+    for routes in ROUTES.chunks(20) {
+        let desk = Desk::open().await;
+        for (method, path, _, _) in routes {
+            let path = path.replace("{parked}", &Uuid::now_v7().to_string()).replace("{token}", &valid.id);
+            let reply = desk.ask(method, &path, None, None).await;
+            assert_eq!(reply.problem().0, 401, "{method} {path}");
+        }
     }
 }
 
