@@ -24,7 +24,7 @@ use fluent_connector::clock::Clock;
 use fluent_connector::config::model::FluentRemote;
 use fluent_connector::failure::Class;
 use fluent_connector::fluent::{Client, operation};
-use fluent_connector::remote::{Budget, Call, Kind, Learned, Limits, Rule, Terms, breaker};
+use fluent_connector::remote::{Budget, Call, Gate, Kind, Learned, Limits, Rule, Terms, breaker};
 use fluent_connector::simulator::fluent::Options;
 use serde_json::{Value, json};
 
@@ -105,7 +105,7 @@ fn budget() -> Budget {
 /// Lets all callers ask, and counts what is answered after `warm_up` for `span`.
 async fn run(platform: &Platform, budget: &Budget, warm_up: Duration, span: Duration) -> anyhow::Result<Answers> {
     let rule = breaker::Rule { failures: 1.0, of: 1000, open: Duration::from_secs(1), enforce: false };
-    let terms = Terms { budget: budget.clone(), breaker: rule, clock: Clock::system() };
+    let terms = Terms { budget: budget.clone(), breaker: rule, gate: Gate::default(), clock: Clock::system() };
     let client = Client::new(&platform.account()?, terms)?;
     let (passed, refused, stop) =
         (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default(), Arc::<AtomicBool>::default());

@@ -10,8 +10,8 @@ use crate::config::model::{self, BreakerMode};
 use crate::config::value::Pace;
 use crate::config::{self, Config};
 use crate::pulse::Pulses;
-use crate::remote::{Budget, Limits, Remote, Rule, Terms, breaker};
-use crate::store::Store;
+use crate::remote::{Budget, Gate, Limits, Remote, Rule, Stop, Terms, breaker};
+use crate::store::{self, Store};
 use crate::{commercetools, fluent};
 
 /// A cheap handle; clones share everything.
@@ -32,6 +32,8 @@ pub struct Connection {
     pub config: config::model::Connection,
     pub commercetools: commercetools::Client,
     pub fluent: fluent::Client,
+    /// What every write to either platform passes.
+    pub writes: Gate,
 }
 
 impl App {
@@ -43,21 +45,26 @@ impl App {
         let mut connections = BTreeMap::new();
         // Connections with the same credential share its limit.
         let mut budgets: BTreeMap<(String, String), Budget> = BTreeMap::new();
-        let mut terms = |root: String, client: &str, budget: &model::Budget| {
+        let mut terms = |root: String, client: &str, budget: &model::Budget, gate: &Gate| {
             let shared = budgets.entry((root, client.to_owned()));
             let budget = shared.or_insert_with(|| Budget::new(limits(&config, budget))).clone();
-            Terms { budget, breaker: rule(config.budgets.breaker), clock: clock.clone() }
+            Terms { budget, breaker: rule(config.budgets.breaker), gate: gate.clone(), clock: clock.clone() }
         };
         for connection in config.connections.iter().filter(|connection| connection.enabled) {
+            let gate = Gate::default();
             let project = &connection.commercetools;
             let root = format!("{}/{}", project.api_url(), project.project_key);
-            let commercetools =
-                commercetools::Client::new(project, terms(root, &project.client_id, &config.budgets.commercetools))?;
+            let commercetools = commercetools::Client::new(
+                project,
+                terms(root, &project.client_id, &config.budgets.commercetools, &gate),
+            )?;
             let account = &connection.fluent;
-            let fluent =
-                fluent::Client::new(account, terms(account.base_url(), &account.username, &config.budgets.fluent))?;
+            let fluent = fluent::Client::new(
+                account,
+                terms(account.base_url(), &account.username, &config.budgets.fluent, &gate),
+            )?;
             let config = connection.clone();
-            connections.insert(connection.name.clone(), Connection { config, commercetools, fluent });
+            connections.insert(connection.name.clone(), Connection { config, commercetools, fluent, writes: gate });
         }
         let clouds = Clouds::new(&config, &clock)?;
         Ok(Self(Arc::new(Inner { store, clock, config, pulses: Pulses::default(), clouds, connections })))
@@ -91,6 +98,31 @@ impl App {
         self.0.clouds.hang_up();
     }
 
+    /// Opens and closes the gates of all connections as the table `pause` says; returns when no write is
+    /// under way that is stopped.
+    ///
+    /// # Errors
+    /// When the table cannot be read; the gates stay as they are.
+    pub async fn follow_stops(&self) -> store::Result<()> {
+        let rows = self.store().read().await?.stopped_writes().await?;
+        for connection in self.connections() {
+            let name = &connection.config.name;
+            let row = rows.iter().find(|row| row.connection == *name).cloned();
+            let stop = row.map(|row| Stop { by: row.paused_by, reason: row.paused_reason, until: row.paused_until });
+            if !connection.writes.set(stop.clone()).await {
+                continue;
+            }
+            match stop {
+                Some(Stop { by, reason, .. }) => tracing::warn!(
+                    connection = name,
+                    "{name}: nothing is written to either platform, stopped by {by}: {reason}"
+                ),
+                None => tracing::info!(connection = name, "{name}: writes go on"),
+            }
+        }
+        Ok(())
+    }
+
     /// An enabled connection by name.
     pub fn connection(&self, name: &str) -> Option<&Connection> {
         self.0.connections.get(name)
@@ -108,15 +140,19 @@ impl Connection {
     /// # Errors
     /// When a client cannot be built.
     pub fn alone(config: &Config, connection: &model::Connection, clock: &Clock) -> anyhow::Result<Self> {
+        // What a person does by hand passes, whatever the daemon was told to leave alone.
+        let writes = Gate::default();
         let terms = |budget: &model::Budget| Terms {
             budget: Budget::new(limits(config, budget)),
             breaker: rule(config.budgets.breaker),
+            gate: writes.clone(),
             clock: clock.clone(),
         };
         Ok(Self {
             config: connection.clone(),
             commercetools: commercetools::Client::new(&connection.commercetools, terms(&config.budgets.commercetools))?,
             fluent: fluent::Client::new(&connection.fluent, terms(&config.budgets.fluent))?,
+            writes,
         })
     }
 

@@ -6,6 +6,7 @@
 
 mod client;
 mod config;
+mod connection;
 mod cursor;
 mod explain;
 mod job;
@@ -87,6 +88,9 @@ pub enum Command {
         #[arg(long)]
         recount: bool,
     },
+    /// Connections: which platforms are tied together, and whether anything is written to them.
+    #[command(subcommand)]
+    Connection(connection::ConnectionVerb),
     /// Jobs: what runs by itself, and when.
     #[command(subcommand)]
     Job(JobVerb),
@@ -104,7 +108,7 @@ pub enum Command {
     Explain(ExplainVerb),
     /// API tokens.
     #[command(subcommand)]
-    Token(TokenVerb),
+    Token(token::TokenVerb),
     /// Ask the daemon whether it lives; for containers and supervisors.
     Healthcheck {
         /// Also whether it takes messages in.
@@ -356,38 +360,6 @@ pub enum ExplainVerb {
     },
 }
 
-/// `token …`
-#[derive(Debug, Subcommand)]
-pub enum TokenVerb {
-    /// Make a token; it is printed once. With --config this works without a daemon, too.
-    Create(TokenWanted),
-    /// List tokens.
-    List,
-    /// Make a token useless from now on.
-    Revoke { id: String },
-}
-
-/// What a new token may do.
-#[derive(Clone, Debug, Args)]
-#[command(group(clap::ArgGroup::new("grant").required(true).args(["role", "scopes"])))]
-pub struct TokenWanted {
-    /// Who or what will use it.
-    #[arg(long)]
-    name: String,
-    /// storefront, sender, scheduler, monitor, viewer, operator or admin.
-    #[arg(long)]
-    role: Option<String>,
-    /// A single scope instead of a role; may be given several times.
-    #[arg(long = "scope", value_name = "SCOPE")]
-    scopes: Vec<String>,
-    /// A connection it is for; may be given several times. `*` = all, for role admin.
-    #[arg(long = "connection", value_name = "NAME")]
-    connections: Vec<String>,
-    /// 30d, a time, or never (role sender). Without it: 90d.
-    #[arg(long, value_name = "TIME")]
-    expires: Option<String>,
-}
-
 /// Reads the command line; on a wrong one it says so and ends the process with code 2.
 pub fn parse() -> Arguments {
     Arguments::parse()
@@ -429,6 +401,7 @@ async fn perform(arguments: &Arguments, routes: &[&str]) -> Result<(), Refusal> 
         Command::Provision(wanted) => provision::perform(wanted, arguments, &output).await,
         Command::Version => version(&output),
         Command::Status { recount } => status::show(&client(arguments).await?, *recount, &output).await,
+        Command::Connection(verb) => connection::perform(verb, &client(arguments).await?, &output).await,
         Command::Job(verb) => job::perform(verb, &client(arguments).await?, &output).await,
         Command::Cursor(verb) => cursor::perform(verb, &client(arguments).await?, &output).await,
         Command::Message(verb) => message::perform(verb, &client(arguments).await?, &output).await,

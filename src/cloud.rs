@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::clock::Clock;
 use crate::config::model::SqsQueue;
 use crate::config::{Config, aws};
-use crate::remote::{Budget, Limits, Rule, Terms, breaker};
+use crate::remote::{Budget, Gate, Limits, Rule, Terms, breaker};
 
 use sqs::Sqs;
 use web::Web;
@@ -74,5 +74,5 @@ impl Clouds {
 fn unlimited(in_flight: usize, clock: &Clock) -> Terms {
     let limits = Limits { rule: Rule::Fixed(1000.0), in_flight, reserve: BTreeMap::new() };
     let breaker = breaker::Rule { failures: 1.0, of: 20, open: Duration::from_secs(5), enforce: false };
-    Terms { budget: Budget::new(limits), breaker, clock: clock.clone() }
+    Terms { budget: Budget::new(limits), breaker, gate: Gate::default(), clock: clock.clone() }
 }

@@ -5,6 +5,7 @@ mod lease;
 mod limits;
 mod notify;
 mod sockets;
+mod stops;
 
 use std::fmt;
 use std::io::Write;
@@ -183,6 +184,7 @@ impl Daemon {
         remember_first_start(&store, &config, &clock).await?;
         let app = App::new(config, store, clock)?;
         limits::recall(&app).await?;
+        app.follow_stops().await?;
         let queue = Queue { app: app.clone(), routes: Arc::new(routes) };
         let closing = Closing::default();
         let surface = Surface::new(queue.clone(), closing.clone())?;
@@ -267,6 +269,7 @@ impl Daemon {
         }
         self.serving.spawn(lease::heartbeat(self.app.clone(), self.id, self.ended.clone()));
         self.serving.spawn(incident::watch(self.app.clone(), self.ended.clone()));
+        self.serving.spawn(stops::watch(self.app.clone(), self.ended.clone()));
         self.serving.spawn(limits::keep(self.app.clone(), self.ended.clone()));
     }
 

@@ -40,6 +40,8 @@ pub enum Class {
     Network,
     /// The remote failed too often; nothing is sent to it for a while, and no attempt counts.
     BreakerOpen,
+    /// A person stopped all writes of the connection; no attempt counts, resuming releases it.
+    WritesStopped,
     /// The remote asked to slow down (429, C0011E, 503 OverCapacity).
     RateLimited,
     /// The remote failed (5xx, S and T codes) before doing anything.
@@ -112,6 +114,7 @@ impl Class {
         match self {
             Self::Network => "network",
             Self::BreakerOpen => "breaker-open",
+            Self::WritesStopped => "writes-stopped",
             Self::RateLimited => "rate-limited",
             Self::Server => "server",
             Self::UnknownOutcome => "unknown-outcome",

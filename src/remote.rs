@@ -10,6 +10,7 @@ pub mod breaker;
 mod budget;
 mod coalescer;
 mod credential;
+mod gate;
 mod limit;
 mod turns;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use breaker::{Breaker, Position};
 pub use budget::{Budget, Permit, Standing};
 pub use coalescer::Coalescer;
 pub use credential::{Credential, Grant};
+pub use gate::{Gate, Stop};
 pub use limit::{Learned, Rule, Verdict};
 pub use turns::Limits;
 
@@ -52,6 +54,8 @@ pub struct Remote {
     budget: Budget,
     reads: Breaker,
     writes: Breaker,
+    gate: Gate,
+    clock: Clock,
     /// Does this answer say in its body that we are too fast?
     refuses: fn(&Answer) -> bool,
     hung_up: CancellationToken,
@@ -62,6 +66,8 @@ pub struct Terms {
     /// Shared by all remotes with the same credential.
     pub budget: Budget,
     pub breaker: breaker::Rule,
+    /// What every write passes; shared by the remotes of a connection.
+    pub gate: Gate,
     pub clock: Clock,
 }
 
@@ -128,22 +134,34 @@ impl Remote {
     ) -> Result<Self, reqwest::Error> {
         let breaker = |kind| Breaker::new(format!("{name} ({kind})"), terms.breaker, terms.clock.clone());
         let (reads, writes) = (breaker("reads"), breaker("writes"));
-        let (http, budget, hung_up) = (http_client()?, terms.budget, CancellationToken::new());
-        Ok(Self { name, http, timeout, budget, reads, writes, refuses, hung_up })
+        let (http, hung_up) = (http_client()?, CancellationToken::new());
+        let Terms { budget, gate, clock, .. } = terms;
+        Ok(Self { name, http, timeout, budget, reads, writes, gate, clock, refuses, hung_up })
     }
 
     /// Sends a request within the budget and returns the answer, whatever its status.
     ///
     /// # Errors
-    /// Only when no answer came: [`Class::BreakerOpen`] if the remote is not to be asked,
-    /// [`Class::Network`] if nothing was sent (or the request was a read), [`Class::UnknownOutcome`]
-    /// if a write may have been done.
+    /// Only when no answer came: [`Class::WritesStopped`] if a person stopped writes, [`Class::BreakerOpen`]
+    /// if the remote is not to be asked, [`Class::Network`] if nothing was sent (or the request was a read),
+    /// [`Class::UnknownOutcome`] if a write may have been done.
     pub async fn send(&self, request: Request<'_>) -> Result<Answer, Error> {
         let (operation, write) = (request.operation, request.write);
         let breaker = if write { &self.writes } else { &self.reads };
+        if let Some(stop) = self.gate.stop().filter(|_| write) {
+            return Err(self.stopped(operation, &stop));
+        }
         breaker.look().map_err(|wait| self.open(operation, wait))?;
         let unsent = self.cut(operation, Class::Network);
         let permit = self.unless_hung_up(self.budget.acquire(&request.call.lane), unsent).await?;
+        // A stop that came meanwhile counts; one that comes later waits for this write.
+        let _passing = match self.unless_hung_up(self.gate.pass(write), self.cut(operation, Class::Network)).await? {
+            Ok(passing) => passing,
+            Err(stop) => {
+                permit.unused();
+                return Err(self.stopped(operation, &stop));
+            }
+        };
         // It may have opened while this request waited for its turn.
         let pass = match breaker.pass() {
             Ok(pass) => pass,
@@ -190,6 +208,17 @@ impl Remote {
             StatusCode::SERVICE_UNAVAILABLE => Verdict::Unavailable(answer.retry_after),
             _ if (self.refuses)(answer) => Verdict::TooFast(answer.retry_after),
             _ => Verdict::Passed,
+        }
+    }
+
+    fn stopped(&self, operation: &str, stop: &Stop) -> Error {
+        let after = stop.until.map(|until| Duration::from_millis(until.saturating_sub(self.clock.now()).max(0) as u64));
+        Error {
+            kind: Kind::Temporary(Class::WritesStopped),
+            status: 0,
+            code: String::new(),
+            sentence: format!("Writes are stopped by {}: {} ({operation})", stop.by, stop.reason),
+            after,
         }
     }
 

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::client::Client;
+use super::connection::stopped;
 use super::output::{Output, local, text};
 use super::refusal::{Code, Refusal};
 
@@ -35,6 +36,10 @@ fn overview(status: &Value, output: &Output) -> Result<(), Refusal> {
     };
     for incident in of(&status["incidents"]) {
         output.line(&format!("{} It began {}.", text(&incident["title"]), local(&incident["first_at"])))?;
+        output.line("")?;
+    }
+    for connection in of(&status["connections"]).filter(|connection| !connection["writes_stopped"].is_null()) {
+        output.line(&format!("{}: {}", text(&connection["name"]), stopped(&connection["writes_stopped"])))?;
         output.line("")?;
     }
     let draining = if status["draining"] == true { ", stopping" } else { "" };

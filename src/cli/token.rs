@@ -1,17 +1,50 @@
 //! `token …`: API tokens.
 
+use clap::{Args, Subcommand};
 use futures_util::FutureExt;
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 
+use super::Arguments;
 use super::client::Client;
 use super::output::{Output, local, text};
 use super::refusal::{Code, Refusal};
-use super::{Arguments, TokenVerb, TokenWanted};
 use crate::clock::{Clock, rfc3339};
 use crate::config::load;
 use crate::store::token::Wanted;
 use crate::store::{Options, Store, Urgency};
+
+/// `token …`
+#[derive(Debug, Subcommand)]
+pub enum TokenVerb {
+    /// Make a token; it is printed once. With --config this works without a daemon, too.
+    Create(TokenWanted),
+    /// List tokens.
+    List,
+    /// Make a token useless from now on.
+    Revoke { id: String },
+}
+
+/// What a new token may do.
+#[derive(Clone, Debug, Args)]
+#[command(group(clap::ArgGroup::new("grant").required(true).args(["role", "scopes"])))]
+pub struct TokenWanted {
+    /// Who or what will use it.
+    #[arg(long)]
+    name: String,
+    /// storefront, sender, scheduler, monitor, viewer, operator or admin.
+    #[arg(long)]
+    role: Option<String>,
+    /// A single scope instead of a role; may be given several times.
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<String>,
+    /// A connection it is for; may be given several times. `*` = all, for role admin.
+    #[arg(long = "connection", value_name = "NAME")]
+    connections: Vec<String>,
+    /// 30d, a time, or never (role sender). Without it: 90d.
+    #[arg(long, value_name = "TIME")]
+    expires: Option<String>,
+}
 
 /// Runs one of them.
 pub async fn perform(verb: &TokenVerb, arguments: &Arguments, output: &Output) -> Result<(), Refusal> {

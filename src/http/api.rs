@@ -4,6 +4,7 @@
 //! connection does not exist for it. Unknown parameters are refused, so that a filter with a typing
 //! error does not silently show everything.
 
+pub mod connections;
 pub mod cursors;
 pub mod explain;
 pub mod export;

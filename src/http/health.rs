@@ -38,7 +38,10 @@ pub async fn ready(State(surface): State<Surface>) -> (StatusCode, Json<Value>) 
     let draining = surface.0.closing.is_leaving();
     let status = if store == "ok" && !draining { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let since = trouble.map(|trouble| clock::rfc3339(trouble.since));
-    (status, Json(json!({"store": store, "since": since, "draining": draining})))
+    // Intake goes on, so this does not make us unready; whoever looks here should still see it.
+    let stopped = app.connections().filter(|connection| connection.writes.stop().is_some()).count();
+    let said = json!({"store": store, "since": since, "draining": draining, "connections_without_writes": stopped});
+    (status, Json(said))
 }
 
 impl Writable {

@@ -17,6 +17,10 @@ use crate::store::{Claimed, Ending, Error, New, Result, Source, Tx, Urgency};
 /// Between two tries to reach a database that is gone.
 pub const DATABASE_GONE: Duration = Duration::from_millis(500);
 
+/// While writes are stopped without an end, messages look again this often, in milliseconds: those that
+/// find nothing to write any more end.
+const STOPPED: Millis = 3_600_000;
+
 /// How a drain ends for what is still running.
 #[derive(Clone, Default)]
 pub struct End {
@@ -103,7 +107,13 @@ enum Verdict {
         due: Millis,
         detail: Option<String>,
     },
-    /// The same, but a write may have been done whose answer was not waited for: the next try looks first.
+    /// The same until writes are resumed.
+    Stopped {
+        due: Millis,
+        detail: String,
+    },
+    /// As if it had not been tried, but a write may have been done whose answer was not waited for: the next
+    /// try looks first.
     CutOff {
         due: Millis,
         held_since: Millis,
@@ -137,6 +147,10 @@ impl Verdict {
             // No attempt, and no time towards giving up.
             Err(Failure::Retry { class: Class::BreakerOpen, sentence, after }) => {
                 Self::Back { due: now + after.unwrap_or_default().as_millis() as Millis, detail: Some(sentence) }
+            }
+            Err(Failure::Retry { class: Class::WritesStopped, sentence, after }) => {
+                let due = now + after.map_or(STOPPED, |after| after.as_millis() as Millis);
+                Self::Stopped { due, detail: sentence }
             }
             Err(Failure::Retry { class, sentence, after }) => {
                 let due = retry::due(now, &queue.app.config().queue.retry, message.attempt(), after);
@@ -178,7 +192,8 @@ impl Verdict {
 
     /// Did the handler try its work?
     fn ran(&self) -> bool {
-        !matches!(self, Self::End { ending: Ending::Skipped(_), .. } | Self::Back { .. } | Self::CutOff { .. })
+        let ended_unheard = matches!(self, Self::End { ending: Ending::Skipped(_), .. });
+        !ended_unheard && !matches!(self, Self::Back { .. } | Self::Stopped { .. } | Self::CutOff { .. })
     }
 
     /// Did it succeed?
@@ -214,6 +229,7 @@ impl Verdict {
             Self::Back { detail: None, .. } => line!(info, "{subject}: {route} handed back"),
             // Thousands may wait for one breaker; that it opened is in the log.
             Self::Back { detail: Some(detail), .. } => line!(debug, "{subject}: {route} waits: {detail}"),
+            Self::Stopped { detail, .. } => line!(debug, "{subject}: {route} waits: {detail}"),
             Self::CutOff { detail, .. } => {
                 line!(info, "{subject}: {route} handed back in the middle of a write: {detail}")
             }
@@ -307,7 +323,7 @@ async fn store(
     let is_tick = route.is_some_and(|route| route.kind == Kind::Job) && schedule::is_tick(message);
     let held = match &verdict {
         Verdict::End { .. } => false,
-        Verdict::Retry { .. } | Verdict::Wait { .. } | Verdict::CutOff { .. } => true,
+        Verdict::Retry { .. } | Verdict::Wait { .. } | Verdict::Stopped { .. } | Verdict::CutOff { .. } => true,
         Verdict::Back { detail, .. } => detail.is_some() || message.held_since().is_some(),
     };
     let blocked_by = (blocks && held).then_some(claimed.lead().id);
@@ -350,6 +366,7 @@ impl Verdict {
                 tx.wait(claimed, &key, due, &detail, held_since).await
             }
             Self::Back { due, detail } => tx.hand_back(claimed, due, detail.as_deref()).await,
+            Self::Stopped { due, detail } => tx.wait_for_writes(claimed, due, &detail).await,
             Self::CutOff { due, held_since, detail } => {
                 tx.hand_back_unknown(claimed, due, Class::UnknownOutcome.name(), &detail, held_since).await
             }

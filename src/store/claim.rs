@@ -312,6 +312,27 @@ impl Tx {
         self.settle(claimed, update).await
     }
 
+    /// The same without counting anything: neither the attempt nor the time until giving up. Why it is in
+    /// retry stays as it was; an unknown outcome must not be forgotten.
+    pub(super) async fn wait_uncounted(
+        &mut self,
+        claimed: &Claimed,
+        key: &str,
+        due: Millis,
+        detail: &str,
+    ) -> Result<()> {
+        let update = Update {
+            state: "waiting",
+            reason: claimed.lead().reason.as_deref(),
+            detail: Some(detail),
+            wait_for: Some(key),
+            due,
+            attempts_back: true,
+            ..Update::default()
+        };
+        self.settle(claimed, update).await
+    }
+
     async fn settle(&mut self, claimed: &Claimed, update: Update<'_>) -> Result<()> {
         let now = self.clock.now();
         let changed: Vec<(String, String)> = on!(&mut self.db, |c| {

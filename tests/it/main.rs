@@ -71,3 +71,4 @@ mod totals;
 mod weather;
 mod webhook;
 mod world;
+mod write_stop;

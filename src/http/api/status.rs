@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{Parameters, maybe_time, time};
+use super::{Parameters, connections, maybe_time, time};
 use crate::clock;
 use crate::http::Surface;
 use crate::http::answer::Problem;
@@ -66,7 +66,7 @@ async fn overview(surface: &Surface, actor: &Actor, recount: bool) -> Result<Val
         "draining": surface.0.closing.is_leaving(),
         "daemons": daemons,
         "incidents": app.store().trouble().iter().map(incident).collect::<Vec<_>>(),
-        "connections": connections(surface, actor),
+        "connections": connections::views(surface, actor, &mut db).await?,
         "lanes": lanes.iter().map(|((connection, lane), counts)| counted(connection, lane, counts)).collect::<Vec<_>>(),
         "overdue_since": oldest.into_iter().map(|(lane, since)| (lane, maybe_time(since))).collect::<Map<_, _>>(),
         "totals": total(&lanes).0,
@@ -82,19 +82,6 @@ fn incident(trouble: &Trouble) -> Value {
         "kind": "store-error", "severity": "critical", "state": "open",
         "title": trouble.sentence, "first_at": time(trouble.since),
     })
-}
-
-fn connections(surface: &Surface, actor: &Actor) -> Vec<Value> {
-    let all = surface.queue().app.config().connections.iter();
-    all.filter(|connection| actor.sees(&connection.name))
-        .map(|connection| {
-            json!({
-                "name": connection.name, "enabled": connection.enabled,
-                "commercetools": {"project_key": connection.commercetools.project_key},
-                "fluent": {"account": connection.fluent.account, "retailer_id": connection.fluent.retailer_id},
-            })
-        })
-        .collect()
 }
 
 /// Of each remote: requests per second now, limit found for all daemons, and whether it is asked.

@@ -171,6 +171,7 @@ pub fn is_general(failure: &Failure) -> bool {
         Failure::Retry {
             class: Class::Network
                 | Class::BreakerOpen
+                | Class::WritesStopped
                 | Class::RateLimited
                 | Class::Server
                 | Class::Unauthorized
