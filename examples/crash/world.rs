@@ -53,11 +53,21 @@ impl World {
         Ok((Self { http, fluent, commercetools, urls, token }, daemons))
     }
 
-    /// `GET` of one daemon's API, whatever it takes; a dead one is an error.
+    /// `GET` of one daemon's API, whatever it takes; a dead one is an error. One that is too busy is asked again,
+    /// as it says itself.
     pub async fn ask(&self, daemon: usize, path: &str) -> anyhow::Result<Value> {
-        let request = self.http.get(format!("{}/api/v1/{path}", self.urls[daemon])).bearer_auth(&self.token);
-        let answer = request.timeout(START).send().await?.error_for_status()?;
-        Ok(answer.json().await?)
+        let ask = async {
+            loop {
+                let url = format!("{}/api/v1/{path}", self.urls[daemon]);
+                let answer = self.http.get(url).bearer_auth(&self.token).timeout(START).send().await?;
+                if answer.status() == 503 {
+                    sleep(Duration::from_secs(2)).await;
+                    continue;
+                }
+                return Ok(answer.error_for_status()?.json().await?);
+            }
+        };
+        timeout(START, ask).await.with_context(|| format!("{path}: no answer for {} s", START.as_secs()))?
     }
 }
 
