@@ -182,9 +182,9 @@ async fn an_entry_of_somebody_else_is_adopted_with_its_key(engine: Engine) {
     let channel = json!({"typeId": "channel", "id": channel["id"]});
     for (sku, quantity) in [("THEIRS", 3), ("SAME", 5), ("FOREIGN", 8)] {
         let key = format!("erp-{sku}");
-        world
-            .commercetools
-            .put("inventory", json!({"key": key, "sku": sku, "quantityOnStock": quantity, "supplyChannel": channel}));
+        let entry = json!({"key": key, "sku": sku, "quantityOnStock": quantity, "availableQuantity": quantity,
+                           "supplyChannel": channel});
+        world.commercetools.put("inventory", entry);
     }
     set(&world, "THEIRS", 4);
     set(&world, "SAME", 5);

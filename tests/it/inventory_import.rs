@@ -107,7 +107,7 @@ async fn what_the_import_api_does_not_take_goes_over_http(engine: Engine) {
         world.commercetools.documents("channels").into_iter().find(|one| one["key"] == "ct-fluent-channel").unwrap();
     world.commercetools.put(
         "inventory",
-        json!({"key": "erp-A", "sku": "A", "quantityOnStock": 1,
+        json!({"key": "erp-A", "sku": "A", "quantityOnStock": 1, "availableQuantity": 1,
         "supplyChannel": {"typeId": "channel", "id": channel["id"]}}),
     );
     world.pass(5 * MINUTE, MINUTE).await;
@@ -129,7 +129,7 @@ async fn an_entry_with_a_foreign_key_is_not_imported(engine: Engine) {
         world.commercetools.documents("channels").into_iter().find(|one| one["key"] == "ct-fluent-channel").unwrap();
     world.commercetools.put(
         "inventory",
-        json!({"key": "erp-A", "sku": "A", "quantityOnStock": 1,
+        json!({"key": "erp-A", "sku": "A", "quantityOnStock": 1, "availableQuantity": 1,
         "supplyChannel": {"typeId": "channel", "id": channel["id"]}}),
     );
     set(&world, "A", 5);
