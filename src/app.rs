@@ -11,7 +11,7 @@ use crate::config::value::Pace;
 use crate::config::{self, Config};
 use crate::pulse::Pulses;
 use crate::remote::{Budget, Gate, Limits, Remote, Rule, Stop, Terms, breaker};
-use crate::store::{self, Store};
+use crate::store::{self, Stopped, Store};
 use crate::{commercetools, fluent};
 
 /// A cheap handle; clones share everything.
@@ -99,11 +99,11 @@ impl App {
     }
 
     /// Opens and closes the gates of all connections as the table `pause` says; returns when no write is
-    /// under way that is stopped.
+    /// under way that is stopped. Answers what the table says.
     ///
     /// # Errors
     /// When the table cannot be read; the gates stay as they are.
-    pub async fn follow_stops(&self) -> store::Result<()> {
+    pub async fn follow_stops(&self) -> store::Result<Vec<Stopped>> {
         let rows = self.store().read().await?.stopped_writes().await?;
         for connection in self.connections() {
             let name = &connection.config.name;
@@ -120,7 +120,7 @@ impl App {
                 None => tracing::info!(connection = name, "{name}: writes go on"),
             }
         }
-        Ok(())
+        Ok(rows)
     }
 
     /// An enabled connection by name.
@@ -135,31 +135,29 @@ impl App {
 }
 
 impl Connection {
-    /// The clients of one connection, for a verb that talks to both platforms without a daemon; nothing is sent yet.
-    ///
-    /// # Errors
-    /// When a client cannot be built.
-    pub fn alone(config: &Config, connection: &model::Connection, clock: &Clock) -> anyhow::Result<Self> {
-        // What a person does by hand passes, whatever the daemon was told to leave alone.
-        let writes = Gate::default();
-        let terms = |budget: &model::Budget| Terms {
-            budget: Budget::new(limits(config, budget)),
-            breaker: rule(config.budgets.breaker),
-            gate: writes.clone(),
-            clock: clock.clone(),
-        };
-        Ok(Self {
-            config: connection.clone(),
-            commercetools: commercetools::Client::new(&connection.commercetools, terms(&config.budgets.commercetools))?,
-            fluent: fluent::Client::new(&connection.fluent, terms(&config.budgets.fluent))?,
-            writes,
-        })
-    }
-
     /// Both remotes by the name of their platform.
     pub fn remotes(&self) -> [(&'static str, &Remote); 2] {
         [("commercetools", self.commercetools.remote()), ("fluent", self.fluent.remote())]
     }
+}
+
+/// The client of commercetools for a verb that needs no daemon; nothing is sent yet.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn commercetools_alone(
+    config: &Config,
+    project: &model::CommercetoolsRemote,
+    clock: Clock,
+) -> anyhow::Result<commercetools::Client> {
+    let terms = Terms {
+        budget: Budget::new(limits(config, &config.budgets.commercetools)),
+        breaker: rule(config.budgets.breaker),
+        // What a person does by hand passes, whatever the daemon was told to leave alone.
+        gate: Gate::default(),
+        clock,
+    };
+    commercetools::Client::new(project, terms)
 }
 
 fn limits(config: &Config, budget: &model::Budget) -> Limits {

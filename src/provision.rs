@@ -11,7 +11,6 @@ mod wanted;
 
 pub use apply::{apply, look, plan};
 pub use judge::judge;
-pub use subscription::needed as needed_notifications;
 pub use wanted::{RESOURCES, wanted};
 
 use serde::Serialize;

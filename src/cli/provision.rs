@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Arguments;
 use super::output::Output;
 use super::refusal::{Code, Refusal};
-use crate::app;
+use crate::app::commercetools_alone;
 use crate::clock::Clock;
 use crate::config::model::Connection;
 use crate::config::value::Secret;
@@ -72,9 +72,8 @@ pub async fn perform(wanted: &Provision, arguments: &Arguments, output: &Output)
     let mut rows = Vec::new();
     for connection in connections(&config, wanted.connection.as_deref())? {
         let connection = wanted.client.of(connection);
-        let client = app::Connection::alone(&config, &connection, &Clock::system());
-        let client =
-            client.map_err(|error| Refusal::failed(format!("No client can be built: {error}.")))?.commercetools;
+        let client = commercetools_alone(&config, &connection.commercetools, Clock::system());
+        let client = client.map_err(|error| Refusal::failed(format!("No client can be built: {error}.")))?;
         let all = provision::wanted(&connection, &config.intake, &only, &wanted.extend);
         let project_key = &connection.commercetools.project_key;
         let done = match wanted.apply {

@@ -39,9 +39,6 @@ pub struct Client {
 struct Project {
     remote: Arc<Remote>,
     credential: Credential,
-    /// As the token endpoint said with the last token, each with the project's key.
-    scopes: Arc<Mutex<String>>,
-    key: String,
     /// `https://api.europe-west1.gcp.commercetools.com/my-project`
     root: String,
     /// The same on the host of the Import API.
@@ -63,9 +60,6 @@ pub struct Settings {
     #[serde(default)]
     pub version: i64,
     pub messages: Messages,
-    /// Language tags, in the project's order.
-    #[serde(default)]
-    pub languages: Vec<String>,
     /// `Classic` (also if absent), `Modular` or `InMigration` (A10).
     pub product_catalog_model: Option<String>,
 }
@@ -110,16 +104,13 @@ impl Client {
     pub fn new(config: &CommercetoolsRemote, terms: Terms) -> anyhow::Result<Self> {
         let clock = terms.clock.clone();
         let remote = Arc::new(Remote::new("commercetools", config.timeout.0, terms, |_| false)?);
-        let (asking, account, scopes) = (remote.clone(), config.clone(), Arc::<Mutex<String>>::default());
-        let granted = scopes.clone();
-        let credential =
-            Credential::new(clock.clone(), move || grant(asking.clone(), account.clone(), granted.clone()).boxed());
+        let (asking, account) = (remote.clone(), config.clone());
+        let credential = Credential::new(clock.clone(), move || grant(asking.clone(), account.clone()).boxed());
         let root = format!("{}/{}", config.api_url(), config.project_key);
         let import_root = format!("{}/{}", config.import_url(), config.project_key);
         let call = Call { lane: "order".into(), correlation: String::new() };
         let (date, definitions) = (AtomicI64::new(0), Mutex::default());
-        let key = config.project_key.clone();
-        let project = Project { remote, credential, scopes, key, root, import_root, clock, date, definitions };
+        let project = Project { remote, credential, root, import_root, clock, date, definitions };
         Ok(Self { project: Arc::new(project), call })
     }
 
@@ -345,13 +336,11 @@ impl Client {
 }
 
 /// Client credentials grant (A1).
-async fn grant(remote: Arc<Remote>, config: CommercetoolsRemote, scopes: Arc<Mutex<String>>) -> Result<Grant, Error> {
+async fn grant(remote: Arc<Remote>, config: CommercetoolsRemote) -> Result<Grant, Error> {
     #[derive(Deserialize)]
     struct Token {
         access_token: SecretString,
         expires_in: u64,
-        #[serde(default)]
-        scope: String,
     }
     let operation = "POST /oauth/token";
     let setup = |sentence: String| Error {
@@ -396,7 +385,6 @@ async fn grant(remote: Arc<Remote>, config: CommercetoolsRemote, scopes: Arc<Mut
         return Err(error);
     }
     let token: Token = parsed(operation, &answer)?;
-    *lock(&scopes) = token.scope;
     Ok(Grant { token: token.access_token, lifetime: Duration::from_secs(token.expires_in) })
 }
 

@@ -25,16 +25,18 @@ pub async fn watch(app: App, ended: CancellationToken) {
     }
 }
 
-/// Ends the stops whose time is over, then follows.
+/// Follows, and ends the stops whose time is over.
 async fn look(app: &App) -> Result<()> {
     let now = app.clock().now();
-    let rows = app.store().read().await?.stopped_writes().await?;
+    let rows = app.follow_stops().await?;
+    let mut is_news = false;
     for row in rows.into_iter().filter(|row| row.paused_until.is_some_and(|until| until <= now)) {
         let connection = row.connection.clone();
         let ended = app
             .store()
             .write(Urgency::Urgent, move |tx| async move { tx.resume_writes(&connection, Some(now)).await }.boxed());
         if let Some(released) = ended.await? {
+            is_news = true;
             tracing::info!(
                 connection = row.connection,
                 "{}: the time of the write stop is over; {released} messages go on",
@@ -42,5 +44,8 @@ async fn look(app: &App) -> Result<()> {
             );
         }
     }
-    app.follow_stops().await
+    if is_news {
+        app.follow_stops().await?;
+    }
+    Ok(())
 }

@@ -496,22 +496,31 @@ fn temporary(status: u16, class: Class, sentence: String, after: Option<Duration
     Error { kind: Kind::Temporary(class), status, code: String::new(), sentence, after }
 }
 
+/// An answer that does not tell whether a write was done.
+fn lost(operation: &Operation, answer: &Answer, what: &str) -> Error {
+    let class = if operation.write { Class::UnknownOutcome } else { Class::Server };
+    temporary(answer.status.as_u16(), class, format!("Fluent answered {} {what}", operation.name), None)
+}
+
+/// Data and errors of an answer (2.4).
+fn envelope<'a>(operation: &Operation, answer: &'a Answer) -> Result<Envelope<'a>, Error> {
+    standing(operation, answer)?;
+    serde_json::from_slice(&answer.body)
+        .map_err(|error| lost(operation, answer, &format!("with something unreadable: {error}")))
+}
+
 /// What an answer means for the work (2.4; F 1.7).
 fn judged<T: DeserializeOwned>(operation: &Operation, answer: &Answer) -> Result<T, Error> {
-    standing(operation, answer)?;
     let status = answer.status.as_u16();
-    let lost = if operation.write { Class::UnknownOutcome } else { Class::Server };
-    let unreadable = |error: serde_json::Error| {
-        temporary(status, lost, format!("Fluent answered {} with something unreadable: {error}", operation.name), None)
-    };
-    let envelope: Envelope = serde_json::from_slice(&answer.body).map_err(unreadable)?;
+    let envelope = envelope(operation, answer)?;
     if let Some(entry) = envelope.errors.first() {
         return Err(coded(operation, status, entry));
     }
     let Some(data) = envelope.data else {
-        return Err(temporary(status, lost, format!("Fluent answered {} without data.", operation.name), None));
+        return Err(lost(operation, answer, "without data."));
     };
-    serde_json::from_str(data.get()).map_err(unreadable)
+    serde_json::from_str(data.get())
+        .map_err(|error| lost(operation, answer, &format!("with something unreadable: {error}")))
 }
 
 fn coded(operation: &Operation, status: u16, entry: &Entry) -> Error {

@@ -29,6 +29,7 @@ use super::Surface;
 use super::answer::Problem;
 use super::auth::{self, Access, Actor, Peer};
 use crate::clock::{Millis, parse_rfc3339, rfc3339};
+use crate::store::Pause;
 
 /// Entries of a page if nobody says otherwise, and at most.
 const LIMIT: (i64, i64) = (50, 200);
@@ -126,6 +127,15 @@ fn reason(said: &str) -> Result<String, Problem> {
         true => Err(Problem::invalid(format!("reason is a sentence of at most {REASON} characters."))),
         false => Ok(said.to_owned()),
     }
+}
+
+/// Who pauses something, why, and until when.
+fn pause(surface: &Surface, actor: &Actor, why: &str, until: Option<&str>) -> Result<Pause, Problem> {
+    let until = instant("until", until)?;
+    if until.is_some_and(|until| until <= surface.queue().app.clock().now()) {
+        return Err(Problem::invalid("until is past already."));
+    }
+    Ok(Pause { by: actor.name.clone(), reason: reason(why)?, until })
 }
 
 /// A connection named by the peer.

@@ -9,7 +9,7 @@ use crate::config::model::{Connection, Destination, Intake};
 ///
 /// All types of Messages, also those no route takes: the Messages of an order are numbered without a hole, and a
 /// Subscription to some of them only would look like losses (`docs/intake.md`).
-pub fn needed(connection: &Connection) -> (Vec<Messages>, Vec<Changes>) {
+fn needed(connection: &Connection) -> (Vec<Messages>, Vec<Changes>) {
     let (order, customer, product) =
         (connection.order.enabled, connection.customer.enabled, connection.product.enabled);
     let messages = [

@@ -6,13 +6,15 @@
 
 use std::time::Duration;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use uuid::Uuid;
 
 use crate::app::App;
-use crate::failure::Failure;
+use crate::failure::{Class, Failure, Outcome};
 use crate::queue::Message;
-use crate::store::Urgency;
+use crate::store::{Run, Urgency};
 
 /// Pages of one source at work at once.
 pub const OPEN: u64 = 3;
@@ -34,11 +36,53 @@ pub async fn is_at_work(app: &App, message: &Message, stream: &str, routes: &[&s
         }
     }
     drop(db);
-    let store = app.store();
-    store
-        .write(Urgency::Bulk, move |tx| Box::pin(async move { tx.end_run(run.id, "given-up").await.map(|_| ()) }))
-        .await?;
+    give_up(app, run.id).await?;
     Ok(false)
+}
+
+/// The run of a stream that is under way, with its place. One over another scope than is configured now, or
+/// whose place cannot be read, is given up.
+///
+/// # Errors
+/// When the database fails.
+pub async fn under_way<P: DeserializeOwned>(
+    app: &App,
+    message: &Message,
+    stream: &str,
+    scope: &str,
+) -> Result<Option<(Run, P)>, Failure> {
+    let store = app.store();
+    let Some(run) = store.read().await?.open_run(message.connection(), stream).await? else { return Ok(None) };
+    if run.scope == scope
+        && let Ok(place) = serde_json::from_value(run.position.0.clone())
+    {
+        return Ok(Some((run, place)));
+    }
+    give_up(app, run.id).await?;
+    Ok(None)
+}
+
+/// Opens a run that walks page by page in one message.
+///
+/// # Errors
+/// To be tried again, if another one has just begun; when the database fails.
+pub async fn open(app: &App, run: &Run) -> Outcome {
+    let opened = run.clone();
+    match app.store().write(Urgency::Bulk, move |tx| Box::pin(async move { tx.open_run(&opened).await })).await? {
+        true => Ok(()),
+        false => Err(Failure::retry(Class::Stale, "Another run of this job has just begun.")),
+    }
+}
+
+/// Ends a run without a result; the next one starts from the beginning.
+///
+/// # Errors
+/// When the database fails.
+pub async fn give_up(app: &App, run: Uuid) -> Outcome {
+    let store = app.store();
+    Ok(store
+        .write(Urgency::Bulk, move |tx| Box::pin(async move { tx.end_run(run, "given-up").await.map(|_| ()) }))
+        .await?)
 }
 
 /// The pages of one source.

@@ -1,11 +1,10 @@
-//! What a project defines, as it is now: Types, Channels, States, Subscriptions and its settings; and what the
-//! token may do.
+//! What a project defines, as it is now: Types, Channels, States, Subscriptions and its settings.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
-use super::{Client, Query, encoded, lock};
+use super::{Client, Query, encoded};
 use crate::commercetools::definition::{Collection, DefinitionAction};
 use crate::remote::Error;
 
@@ -99,17 +98,6 @@ impl Client {
     pub async fn update_project(&self, version: i64, actions: &[DefinitionAction]) -> Result<(), Error> {
         let body = json!({"version": version, "actions": actions});
         self.create::<Value>("POST /{projectKey}", "", &body).await.map(|_| ())
-    }
-
-    /// What our token may do in this project, as the token endpoint said: `manage_orders`, without the project key.
-    ///
-    /// # Errors
-    /// When there is no token.
-    pub async fn scopes(&self) -> Result<Vec<String>, Error> {
-        self.project.credential.token().await?;
-        let suffix = format!(":{}", self.project.key);
-        let granted = lock(&self.project.scopes).clone();
-        Ok(granted.split(' ').filter_map(|scope| scope.strip_suffix(&suffix)).map(str::to_owned).collect())
     }
 }
 

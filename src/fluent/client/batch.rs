@@ -10,10 +10,9 @@ use serde::Serialize;
 use serde_json::Value;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::{Asked, BODY, Client, Envelope, coded, refused, standing};
-use crate::failure::Class;
+use super::{Asked, BODY, Client, coded, envelope, lost, refused};
 use crate::fluent::operation::Operation;
-use crate::remote::{Answer, Error, Kind};
+use crate::remote::{Answer, Error};
 
 /// Most aliases of one request: as many as Fluent's own tools send (platform document 2.5).
 pub const ALIASES: usize = 20;
@@ -79,17 +78,8 @@ fn aliased(operation: &Operation, count: usize) -> Option<(String, String)> {
 
 /// What an answer means for each input.
 fn judged(operation: &Operation, count: usize, answer: &Answer) -> Result<Vec<Result<(), Error>>, Error> {
-    standing(operation, answer)?;
     let status = answer.status.as_u16();
-    let lost = |sentence: String| Error {
-        kind: Kind::Temporary(if operation.write { Class::UnknownOutcome } else { Class::Server }),
-        status,
-        code: String::new(),
-        sentence,
-        after: None,
-    };
-    let envelope: Envelope = serde_json::from_slice(&answer.body)
-        .map_err(|error| lost(format!("Fluent answered {} with something unreadable: {error}", operation.name)))?;
+    let envelope = envelope(operation, answer)?;
     // What belongs to no alias is about the whole request.
     if let Some(entry) = envelope.errors.iter().find(|entry| entry.alias().is_none()) {
         return Err(coded(operation, status, entry));
@@ -106,7 +96,7 @@ fn judged(operation: &Operation, count: usize, answer: &Answer) -> Result<Vec<Re
         }
         match data.get(&alias) {
             Some(found) if !found.is_null() => Ok(()),
-            _ => Err(lost(format!("Fluent answered {} without data.", operation.name))),
+            _ => Err(lost(operation, answer, "without data.")),
         }
     };
     Ok((0..count).map(outcome).collect())

@@ -8,12 +8,12 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::tokens::Nothing;
-use super::{Parameters, Received, body, instant, maybe_time, reason, seen, time};
+use super::{Parameters, Received, body, maybe_time, seen, time};
 use crate::config::model;
 use crate::http::Surface;
 use crate::http::answer::Problem;
 use crate::http::auth::Actor;
-use crate::store::{Db, Pause, Result, Stopped, Urgency};
+use crate::store::{Db, Result, Stopped, Urgency};
 
 /// All connections that the peer sees.
 pub async fn list(
@@ -63,11 +63,7 @@ pub async fn pause(
         return Err(Problem::invalid("Of a whole connection only the writes can be paused: writes is true."));
     }
     let app = &surface.queue().app;
-    let until = instant("until", paused.until.as_deref())?;
-    if until.is_some_and(|until| until <= app.clock().now()) {
-        return Err(Problem::invalid("until is past already."));
-    }
-    let pause = Pause { by: actor.name.clone(), reason: reason(&paused.reason)?, until };
+    let pause = super::pause(&surface, &actor, &paused.reason, paused.until.as_deref())?;
     let connection = name.clone();
     let stop =
         app.store().write(Urgency::Urgent, move |tx| async move { tx.stop_writes(&connection, &pause).await }.boxed());

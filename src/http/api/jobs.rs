@@ -17,7 +17,7 @@ use crate::http::Surface;
 use crate::http::answer::Problem;
 use crate::http::auth::Actor;
 use crate::queue::{Kind, Range, Route};
-use crate::store::{Filter, Pause, Row, Scheduled, Urgency};
+use crate::store::{Filter, Row, Scheduled, Urgency};
 
 /// The job that takes more than a range.
 const BACKFILL: &str = "job.order-backfill-sync";
@@ -163,11 +163,7 @@ pub async fn pause(
     let jobs = named(&surface, &name)?;
     let paused: Paused = body(&headers, bytes)?;
     seen(&actor, paused.connection.as_deref())?;
-    let until = instant("until", paused.until.as_deref())?;
-    if until.is_some_and(|until| until <= surface.queue().app.clock().now()) {
-        return Err(Problem::invalid("until is past already."));
-    }
-    let pause = Pause { by: actor.name.clone(), reason: reason(&paused.reason)?, until };
+    let pause = super::pause(&surface, &actor, &paused.reason, paused.until.as_deref())?;
     for connection in visible(&surface, &actor, paused.connection.as_deref())? {
         for job in &jobs {
             surface.queue().pause(&connection.config.name, job, pause.clone()).await?;

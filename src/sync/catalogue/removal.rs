@@ -10,10 +10,11 @@ use super::run::Collection;
 use crate::app::{App, Connection};
 use crate::commercetools::client::{Page, Query};
 use crate::config::model::Threshold;
-use crate::failure::{Class, Failure, Outcome};
+use crate::failure::{Failure, Outcome};
 use crate::queue::Message;
 use crate::store::{Error, Record, Run, Side, Urgency};
 use crate::sync::canonical::canonical_hash;
+use crate::sync::pages;
 use crate::sync::walk::PAGE;
 
 /// What may be gone without asking anybody: the greater of both (C 10).
@@ -70,25 +71,14 @@ impl Walk<'_> {
     async fn open(&self) -> Result<(Run, Place), Failure> {
         let scope = (&self.connection.config.commercetools.project_key, self.sweep.of.collection);
         let scope = canonical_hash(&scope).map_err(|error| Failure::rejected(error.to_string()))?;
-        let (name, stream, store) = (self.message.connection(), self.sweep.stream, self.app.store());
-        if let Some(run) = store.read().await?.open_run(name, stream).await? {
-            if run.scope == scope
-                && let Ok(place) = serde_json::from_value(run.position.0.clone())
-            {
-                return Ok((run, place));
-            }
-            let id = run.id;
-            let given_up = store
-                .write(Urgency::Bulk, move |tx| Box::pin(async move { tx.end_run(id, "given-up").await.map(|_| ()) }));
-            given_up.await?;
+        if let Some(found) = pages::under_way(self.app, self.message, self.sweep.stream, &scope).await? {
+            return Ok(found);
         }
         let place = Place::default();
-        let run = Run::new(name, stream, &scope, json!(place), self.app.clock().now());
-        let opened = run.clone();
-        match store.write(Urgency::Bulk, move |tx| Box::pin(async move { tx.open_run(&opened).await })).await? {
-            true => Ok((run, place)),
-            false => Err(Failure::retry(Class::Stale, "Another run of this job has just begun.")),
-        }
+        let now = self.app.clock().now();
+        let run = Run::new(self.message.connection(), self.sweep.stream, &scope, json!(place), now);
+        pages::open(self.app, &run).await?;
+        Ok((run, place))
     }
 
     /// Reads a page of ids, and writes down whose pairs they are together with the place behind it.

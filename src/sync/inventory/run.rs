@@ -17,7 +17,7 @@ use crate::config::model::Pair;
 use crate::failure::{Failure, Outcome};
 use crate::queue::{Effect, Message};
 use crate::store::{Counted, Error, New, Position, Result, Run, Tx, Urgency};
-use crate::sync::pages::{Chain, OPEN};
+use crate::sync::pages::{Chain, OPEN, give_up};
 use crate::sync::poll::Frame;
 
 /// Pages of one step at work at once, for requests of twenty entries each, which are much shorter.
@@ -330,11 +330,7 @@ impl Work<'_> {
     /// # Errors
     /// When the database fails.
     pub async fn restart(&self) -> Outcome {
-        let id = self.run.id;
-        let store = self.app.store();
-        store
-            .write(Urgency::Bulk, move |tx| Box::pin(async move { tx.end_run(id, "given-up").await.map(|_| ()) }))
-            .await?;
+        give_up(self.app, self.run.id).await?;
         let mut frame = self.place.frame.clone();
         if let Some(frame) = &mut frame {
             frame.again();

@@ -13,6 +13,7 @@ use crate::queue::{Draft, Message};
 use crate::store::{Counted, Ending, Error, Mapping, Position, Record, Run, Side, Urgency};
 use crate::sync::canonical::canonical_hash;
 use crate::sync::connection;
+use crate::sync::pages;
 use crate::sync::poll::{Found, Pace, Window};
 
 /// The streams; cursor and runs carry these names.
@@ -123,33 +124,21 @@ impl Walk<'_> {
         let scope =
             (self.connection.config.fluent.retailer_id, &config.networks, &config.types, config.include_created);
         let scope = canonical_hash(&scope).map_err(|error| Failure::rejected(error.to_string()))?;
-        let name = self.message.connection();
-        let open = self.app.store().read().await?.open_run(name, FULL_STREAM).await?;
-        if let Some(run) = open {
-            if run.scope == scope
-                && let Ok(place) = serde_json::from_value(run.position.0.clone())
-            {
-                return Ok((run, place));
-            }
-            self.end(&run, "given-up").await?;
+        if let Some(found) = pages::under_way(self.app, self.message, FULL_STREAM, &scope).await? {
+            return Ok(found);
         }
         let began = self.connection.fluent.on(self.message.call()).now().await?;
         let place = Place { began, after: None, walked: false };
-        let run = Run::new(name, FULL_STREAM, &scope, json!(place), self.app.clock().now());
-        let opened = run.clone();
-        let store = self.app.store();
-        let made = store.write(Urgency::Bulk, move |tx| Box::pin(async move { tx.open_run(&opened).await })).await?;
-        match made {
-            true => Ok((run, place)),
-            false => Err(Failure::retry(Class::Stale, "Another run of this job has just begun.")),
-        }
+        let run = Run::new(self.message.connection(), FULL_STREAM, &scope, json!(place), self.app.clock().now());
+        pages::open(self.app, &run).await?;
+        Ok((run, place))
     }
 
     /// Reads a page, and commits what it asks for together with the place behind it.
     async fn page(&self, run: &Run, place: Place) -> Result<Place, Failure> {
         let variables = json!({"networkRefs": inbox::network_refs(self.connection), "after": place.after});
         let Some(page) = self.read(&operation::ALL_LOCATIONS, variables, place.after.as_deref()).await? else {
-            self.end(run, "given-up").await?;
+            pages::give_up(self.app, run.id).await?;
             return Err(Failure::retry(Class::Stale, "Fluent refused the cursor; the walk starts again."));
         };
         let next = page.locations.next().map(str::to_owned);
@@ -307,13 +296,5 @@ impl Walk<'_> {
             }
         }
         Ok(looked)
-    }
-
-    async fn end(&self, run: &Run, state: &'static str) -> Outcome {
-        let id = run.id;
-        let store = self.app.store();
-        Ok(store
-            .write(Urgency::Bulk, move |tx| Box::pin(async move { tx.end_run(id, state).await.map(|_| ()) }))
-            .await?)
     }
 }
